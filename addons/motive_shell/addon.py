@@ -1,0 +1,225 @@
+"""The addon: mitmproxy's hooks, and what each of them means for an LLM call.
+
+Owns the order of the hooks of a flow: arrival, hold, resume, delivery, loss. What a call is and how it is answered is
+the gateway's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Final
+
+from mitmproxy import connection, ctx, exceptions, http, tls
+from mitmproxy.addonmanager import Loader
+from mitmproxy.log import ALERT
+from mitmproxy.proxy import layer, layers
+from mitmproxy.proxy.mode_specs import ReverseMode
+from motive_core.config import DEFAULT_CONFIG_NAME
+
+from motive_core.errors import ConfigError, UnavailableError
+from motive_shell.banner import announce
+from motive_shell.connections import deepen_backlogs, lift_connection_limit
+from motive_shell.fast_dispatch import FastDispatch
+from motive_shell.flows import FlowPort, head_of, incoming_of, listener_of, respond
+from motive_shell.runtime import Runtime, runtime_of
+from motive_shell.site import INTERNAL_HOST, is_preflight, to_origin
+
+logger = logging.getLogger(__name__)
+
+_DRAIN_S: Final = 2.0
+_STREAMED_UPLOAD_BYTES: Final = 1024 * 1024
+_REPOSITORY: Final = Path(__file__).resolve().parents[2]
+
+
+class Motive:
+    """See the module. Holds nothing of its own: a reload of the script makes a new one."""
+
+    name = "motive"
+
+    def __init__(self) -> None:
+        self._runtime: Runtime | None = None
+
+    def _configured(self) -> Runtime:
+        # No property: mitmproxy reads every attribute of an addon when it loads it.
+        assert self._runtime is not None
+        return self._runtime
+
+    # Life
+
+    def load(self, loader: Loader) -> None:
+        """Set what held calls need of mitmproxy, where the user has not set it."""
+        loader.add_option(
+            "motive_config", str, "", "Motive's configuration file. Default: config.yaml beside the addon."
+        )
+        options = ctx.options
+        # Eager connects to the upstream server of a reverse listener before the request is known; there is none.
+        # A streamed reply that is passed on would not be kept for the views otherwise.
+        for name, value in (
+            ("connection_strategy", "lazy"),
+            ("keep_host_header", True),
+            ("store_streamed_bodies", True),
+        ):
+            if not options.has_changed(name):
+                options.update(**{name: value})
+
+    def configure(self, updated: set[str]) -> None:
+        """Read the configuration. Raises ``OptionsError``, which ends mitmproxy at its start."""
+        if self._runtime is None:
+            given = ctx.options.motive_config
+            path = Path(given).expanduser() if given else _REPOSITORY / DEFAULT_CONFIG_NAME
+            try:
+                self._runtime = runtime_of(ctx.master, path if given or path.exists() else None)
+            except ConfigError as error:
+                raise exceptions.OptionsError(f"motive: {error}") from error
+        for option in ("stream_large_bodies", "body_size_limit"):
+            if option in updated and getattr(ctx.options, option):
+                raise exceptions.OptionsError(
+                    f"motive: {option} must not be set: a call has to be read whole before it can be held, "
+                    "and its size is limited by limits.body_limit_bytes in the configuration"
+                )
+
+    def running(self) -> asyncio.Task[None] | None:
+        """Start serving. Gives the task, which mitmproxy awaits; a coroutine would end its script watcher."""
+        if self._configured().started:
+            return None
+        return asyncio.get_running_loop().create_task(self._start(), name="motive start")
+
+    async def _start(self) -> None:
+        await self._configured().start()
+        master = ctx.master
+        deepen_backlogs(master)
+        mode = self._configured().config.fast_dispatch
+        dispatch = FastDispatch(master.addons)
+        if mode == "on" or (mode == "auto" and dispatch.supported()):
+            dispatch.install()
+        proxyserver = master.addons.get("proxyserver")
+        if proxyserver is not None:
+            logger.log(ALERT, announce(proxyserver.servers, ctx.options.confdir))
+        for warning in self._configured().config.warnings:
+            logger.warning(warning)
+
+    def done(self) -> asyncio.Task[None] | None:
+        """At exit, end every call with an error first. At a reload of the script, nothing ends."""
+        if self._runtime is None or not ctx.master.should_exit.is_set():
+            return None
+        return asyncio.get_running_loop().create_task(self._stop(self._runtime), name="motive stop")
+
+    async def _stop(self, runtime: Runtime) -> None:
+        runtime.gateway.shut_down()
+        if not await runtime.holds.drained(_DRAIN_S):
+            logger.warning("calls left behind at exit count=%d", len(runtime.holds))
+        await runtime.stop()
+
+    # Connections
+
+    def client_connected(self, client: connection.Client) -> None:
+        """See ``connections``."""
+        lift_connection_limit(ctx.master, client)
+
+    async def client_disconnected(self, client: connection.Client) -> None:
+        """Its held calls are over."""
+        await self._configured().holds.client_gone(client)
+
+    def tls_clienthello(self, data: tls.ClientHelloData) -> None:
+        """Open TLS for LLM hosts only; every other connection is tunnelled untouched."""
+        if isinstance(data.context.client.proxy_mode, ReverseMode):
+            return
+        address = data.context.server.address
+        sni, port = data.client_hello.sni, address[1] if address else 443
+        hosts = self._configured().gateway.hosts
+        if not ((sni and hosts.matches(sni, port)) or (address and hosts.matches(address[0], port))):
+            data.ignore_connection = True
+
+    def next_layer(self, nextlayer: layer.NextLayer) -> None:
+        """What is tunnelled to another host is not parsed, even if it is HTTP without TLS."""
+        context = nextlayer.context
+        chosen = nextlayer.layer
+        if not isinstance(chosen, layers.HttpLayer) or isinstance(context.client.proxy_mode, ReverseMode):
+            return
+        address = context.server.address
+        tunnelled = any(isinstance(one, layers.HttpLayer) for one in context.layers if one is not chosen)
+        if not tunnelled or not address or context.client.tls_established:
+            return
+        if not self._configured().gateway.hosts.matches(address[0], address[1]):
+            context.layers.remove(chosen)
+            nextlayer.layer = layers.TCPLayer(context, ignore=True)
+
+    # Flows
+
+    def requestheaders(self, flow: http.HTTPFlow) -> None:
+        """Let a large upload that is no LLM call go on as it comes, rather than gather it first."""
+        if listener_of(flow) == "reverse" or flow.is_replay:
+            return
+        request = flow.request
+        size = request.headers.get("content-length", "")
+        large = size.isdecimal() and int(size) >= _STREAMED_UPLOAD_BYTES
+        if large and self._is_llm_host(request) and self._configured().gateway.dialect_of(head_of(request)) is None:
+            request.stream = True
+
+    async def request(self, flow: http.HTTPFlow) -> None:
+        """A request is here: if it is an LLM call, the gateway decides."""
+        if flow.response is not None or flow.error is not None or flow.is_replay or flow.request.stream:
+            return
+        runtime, request = self._configured(), flow.request
+        gateway = runtime.gateway
+        forward = listener_of(flow) == "forward"
+        internal = forward and request.host == INTERNAL_HOST
+        if forward and not internal and not self._is_llm_host(request):
+            return
+        head = head_of(request)
+        dialect = gateway.dialect_of(head)
+        if "upgrade" in head.headers and (refusal := gateway.refuse_upgrade(head)) is not None:
+            respond(flow, *refusal)
+            return
+        if dialect is None:
+            if internal or not forward:
+                self._serve(flow)
+            return
+        port = FlowPort(
+            flow,
+            runtime.origin,
+            runtime.streams,
+            can_stream=runtime.started and request.http_version != "HTTP/1.0" and request.method != "HEAD",
+        )
+        exchange = await gateway.accept(incoming_of(flow, head), dialect, port)
+        if exchange is not None:
+            await runtime.holds.take(port, exchange)
+
+    def _serve(self, flow: http.HTTPFlow) -> None:
+        """A request for the proxy itself."""
+        runtime, head = self._configured(), head_of(flow.request)
+        if is_preflight(head):
+            respond(flow, 204, runtime.gateway.preflight(head), b"")
+        elif runtime.started:
+            runtime.originals[flow.id] = to_origin(flow, runtime.origin)
+        else:
+            error = UnavailableError("The proxy is starting.", code="starting")
+            respond(flow, *runtime.gateway.error_reply(runtime.gateway.spoken_by(head), error, flow.id))
+
+    def responseheaders(self, flow: http.HTTPFlow) -> None:
+        """Pass what a service says on as it comes."""
+        assert flow.response is not None
+        original = self._configured().originals.pop(flow.id, None)
+        if original is not None:
+            flow.request = original
+        if self._configured().holds.is_promoted(flow) or original is not None:
+            # The origin ends its connection after each reply; the client's may live on.
+            flow.response.headers.pop("connection", None)
+            flow.response.stream = original is None
+        elif flow.response.raw_content is None and self._is_llm_host(flow.request):
+            flow.response.stream = True
+
+    async def response(self, flow: http.HTTPFlow) -> None:
+        """A reply is complete and goes out."""
+        await self._configured().holds.delivered(flow)
+
+    async def error(self, flow: http.HTTPFlow) -> None:
+        """A flow ended without a whole reply."""
+        self._configured().originals.pop(flow.id, None)
+        await self._configured().holds.failed(flow)
+
+    def _is_llm_host(self, request: http.Request) -> bool:
+        hosts = self._configured().gateway.hosts
+        return hosts.matches(request.host, request.port) or hosts.matches(request.pretty_host, request.port)

@@ -1,0 +1,47 @@
+"""What a person sees when the proxy is up: where it listens, where the certificate is, what to paste.
+
+Owns the text. The addresses are those that are bound, not those that were asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from mitmproxy.proxy.mode_specs import ReverseMode
+
+
+def announce(servers: Iterable[Any], confdir: str) -> str:
+    """The lines to show. ``servers`` are mitmproxy's running server instances."""
+    meeting: list[str] = []
+    forward: list[str] = []
+    for server in servers:
+        target = meeting if isinstance(server.mode, ReverseMode) else forward
+        target += [_authority(address) for address in server.listen_addrs]
+    certificate = Path(confdir).expanduser() / "mitmproxy-ca-cert.pem"
+    lines = ["Motive is up."]
+    for address in meeting:
+        lines += [f"  meeting point  http://{address}/v1", f"  its sessions   http://{address}/admin/sessions"]
+    for address in forward:
+        lines.append(f"  forward proxy  http://{address}")
+    lines.append(f"  certificate    {certificate}")
+    if meeting:
+        lines += [
+            "",
+            "  An app that takes a base URL (its model name is the session's id):",
+            f"    export OPENAI_BASE_URL=http://{meeting[0]}/v1 ANTHROPIC_BASE_URL=http://{meeting[0]}",
+        ]
+    if forward:
+        variables = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
+        trust = " ".join(f"{name}={certificate}" for name in variables)
+        lines += ["", "  An app as it is:", f"    export HTTPS_PROXY=http://{forward[0]} {trust}"]
+    return "\n".join(lines)
+
+
+def _authority(address: tuple[Any, ...]) -> str:
+    """An address as it stands in a URL; one that means every interface is shown as this machine."""
+    host, port = str(address[0]), address[1]
+    if host in ("0.0.0.0", "::", ""):
+        host = "127.0.0.1"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,116 @@
+"""Between mitmproxy's flows and the core: the head of a request, and the port through which a held flow is answered.
+
+Owns everything that touches a flow's request, response and interception. Knows no dialect and no session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+from mitmproxy import connection, http
+from mitmproxy.proxy.mode_specs import ReverseMode
+
+from motive_core.dialects import RequestHead
+from motive_core.exchange import Exchange, Listener
+from motive_core.gateway import Incoming
+from motive_core.origin import OriginServer, Streams
+from motive_core.origin.app import SECRET_HEADER
+
+ROLE_HEADER: Final = "x-motive-role"
+"""Ours: it never goes to a real service."""
+
+
+def listener_of(flow: http.HTTPFlow) -> Listener:
+    """Which listener a flow came in by: the meeting point is a reverse proxy, everything else forwards."""
+    return "reverse" if isinstance(flow.client_conn.proxy_mode, ReverseMode) else "forward"
+
+
+def head_of(request: http.Request) -> RequestHead:
+    """The head of a request. Repeated header fields are joined by a comma."""
+    path, _, query = request.path.partition("?")
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    return RequestHead(request.method, request.pretty_host, request.port, path, query, headers)
+
+
+def incoming_of(flow: http.HTTPFlow, head: RequestHead) -> Incoming:
+    """A flow as a call, its body still in its content encoding."""
+    peer = flow.client_conn.peername
+    return Incoming(listener_of(flow), head, peer[0] if peer else "", flow.request.raw_content or b"")
+
+
+def respond(flow: http.HTTPFlow, status: int, headers: Mapping[str, str], body: bytes) -> None:
+    """Answer a flow that is not held yet."""
+    content = b"" if flow.request.method == "HEAD" else body
+    flow.response = http.Response.make(status, content, dict(headers))
+
+
+def redirect(request: http.Request, service: str) -> None:
+    """Point a request at a service (scheme, host, port and a path to put before its own). TLS and SNI follow."""
+    url = urlsplit(service)
+    request.scheme = url.scheme
+    request.host = url.hostname or ""
+    request.port = url.port or (443 if url.scheme == "https" else 80)
+    request.path = url.path.rstrip("/") + request.path
+
+
+def send_to_origin(
+    flow: http.HTTPFlow, origin: OriginServer, method: str, path: str, headers: Mapping[str, str]
+) -> None:
+    """Put a small request to the origin in the place of a flow's own one, on a connection of its own."""
+    assert origin.address is not None
+    host, port = origin.address
+    original = flow.request
+    fields = {**headers, "host": f"{host}:{port}", SECRET_HEADER: origin.secret, "connection": "close"}
+    envelope = http.Request.make(
+        method, f"http://{host}:{port}{path}", headers=[(n.encode(), v.encode()) for n, v in fields.items()]
+    )
+    envelope.timestamp_start, envelope.timestamp_end = original.timestamp_start, original.timestamp_end
+    flow.request = envelope
+    flow.server_conn = connection.Server(address=(host, port))
+
+
+@dataclass(slots=True, eq=False)
+class FlowPort:
+    """A ``Port`` on one flow. ``exchange`` is set once there is one; ``resumed`` when it was we who let the flow go on,
+    not the operator."""
+
+    flow: http.HTTPFlow
+    origin: OriginServer
+    streams: Streams
+    can_stream: bool
+    exchange: Exchange | None = None
+    resumed: bool = False
+    promoted: bool = False
+
+    def respond(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        """See ``Port``."""
+        respond(self.flow, status, headers, body)
+        self._resume()
+
+    def pass_through(self, service: str | None) -> None:
+        """See ``Port``."""
+        self.flow.request.headers.pop(ROLE_HEADER, None)
+        if service is not None:
+            redirect(self.flow.request, service)
+        self._resume()
+
+    def stream(self, headers: Mapping[str, str], chunks: AsyncIterator[bytes]) -> None:
+        """See ``Port``. The flow is promoted: it fetches its reply from the origin by a small request, and gets its own
+        request back as soon as that one is under way, so that views and saved flows show the real one."""
+        flow, original = self.flow, self.flow.request
+
+        def restore() -> None:
+            flow.request = original
+
+        token = self.streams.offer(headers, chunks, restore)
+        send_to_origin(flow, self.origin, "GET", f"/p/{token}", {})
+        self.promoted = True
+        self._resume()
+
+    def _resume(self) -> None:
+        self.resumed = True
+        if self.flow.intercepted:
+            self.flow.resume()

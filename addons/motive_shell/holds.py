@@ -1,0 +1,149 @@
+"""The flows that are in our hands: held, or answered and not yet known to be delivered.
+
+Owns interception and its end, whoever causes it: we (a reply), the operator (Resume or Kill in any mitmproxy UI) or the
+client (it goes away). Lives in the runtime, so that a reload of the script drops no hold.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from mitmproxy import http
+from mitmproxy.connection import Client
+
+from motive_core.errors import UnavailableError
+from motive_core.exchange import Exchange
+from motive_core.gateway import Gateway
+from motive_shell.flows import FlowPort, redirect
+
+logger = logging.getLogger(__name__)
+
+
+class Holds:
+    """Every flow between its arrival and its delivery, by flow id."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._ports: dict[str, FlowPort] = {}
+        self._by_client: dict[str, set[str]] = {}
+        self._empty = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._ports)
+
+    def is_promoted(self, flow: http.HTTPFlow) -> bool:
+        """Whether this flow fetches its reply from the origin."""
+        port = self._ports.get(flow.id)
+        return port is not None and port.promoted
+
+    async def take(self, port: FlowPort, exchange: Exchange) -> None:
+        """Take charge of a flow whose call was accepted. If it has no reply yet, it is held from now on."""
+        port.exchange = exchange
+        if exchange.ending == "passed":
+            return
+        flow = port.flow
+        self._ports[flow.id] = port
+        self._by_client.setdefault(flow.client_conn.id, set()).add(flow.id)
+        if not flow.client_conn.connected:
+            await self.client_gone(flow.client_conn)
+            return
+        if exchange.ending is None:
+            flow.comment = f"held for {exchange.session}"
+            flow.intercept()
+            self._gateway.spawn(self._watch(port))
+            # The watcher must be the first to wait for the resume: then it can still answer a flow that the operator
+            # resumes before mitmproxy goes on with it.
+            await asyncio.sleep(0)
+
+    async def _watch(self, port: FlowPort) -> None:
+        """The operator's Resume lets the real service answer; nothing else tells of it."""
+        flow, exchange = port.flow, port.exchange
+        await flow.wait_for_resume()
+        if port.resumed or exchange is None or exchange.ending is not None:
+            return
+        self._forget(flow)
+        if flow.error is not None:
+            exchange.ending = "gone"
+            await self._gateway.gone(exchange)
+            return
+        exchange.ending = "passed"
+        flow.comment = "released to the real service"
+        if exchange.service is not None:
+            redirect(flow.request, exchange.service)
+        elif exchange.listener == "reverse":
+            error = UnavailableError("The operator released this call, and it has no real service.", code="released")
+            status, headers, body = self._gateway.error_reply(exchange.dialect, error, exchange.exchange)
+            flow.response = http.Response.make(status, body, headers)
+            flow.comment = "released"
+        await self._gateway.released(exchange)
+
+    async def delivered(self, flow: http.HTTPFlow) -> None:
+        """The reply of a flow is complete and goes out."""
+        port = self._forget(flow)
+        if port is None or port.exchange is None:
+            return
+        exchange = port.exchange
+        waited = self._gateway.clock() - exchange.arrived_at
+        flow.comment = f"{exchange.outcome or exchange.ending} for {exchange.session}, {waited:.1f} s"
+        await self._gateway.delivered(exchange)
+
+    async def failed(self, flow: http.HTTPFlow) -> None:
+        """A flow ended with an error."""
+        port = self._forget(flow)
+        if port is None or port.exchange is None:
+            return
+        if port.exchange.ending is None:
+            port.exchange.ending = "gone"
+            await self._gateway.gone(port.exchange)
+        else:
+            await self._gateway.failed(port.exchange)
+
+    async def client_gone(self, client: Client) -> None:
+        """A client closed its connection: every call on it that has no reply yet is over."""
+        for flow_id in list(self._by_client.get(client.id, ())):
+            port = self._ports[flow_id]
+            exchange = port.exchange
+            assert exchange is not None
+            if exchange.ending is not None:
+                continue  # its reply is on the way: delivered or failed will tell
+            self._forget(port.flow)
+            exchange.ending = "gone"
+            port.flow.comment = f"client left {exchange.session}"
+            await self._gateway.gone(exchange)
+            # Let mitmproxy end the flow; the error that it meets is no news.
+            port.resumed = True
+            port.flow.response = http.Response.make(499)
+            port.flow.resume()
+
+    def sweep_killed(self) -> None:
+        """A flow that was killed in a UI stays where it is held, its client waiting: let it go on to its end."""
+        for port in list(self._ports.values()):
+            flow = port.flow
+            if flow.error is not None and not flow.intercepted and not port.resumed:
+                flow.intercepted = True
+                flow.resume()
+
+    def _forget(self, flow: http.HTTPFlow) -> FlowPort | None:
+        port = self._ports.pop(flow.id, None)
+        if port is not None:
+            flows = self._by_client.get(flow.client_conn.id)
+            if flows is not None:
+                flows.discard(flow.id)
+                if not flows:
+                    del self._by_client[flow.client_conn.id]
+            if not self._ports:
+                self._empty.set()
+        return port
+
+    async def drained(self, timeout_s: float) -> bool:
+        """Wait until no flow is in our hands. Gives False if the time ran out before."""
+        if not self._ports:
+            return True
+        self._empty.clear()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._empty.wait()
+        except TimeoutError:
+            return False
+        return True

@@ -1,0 +1,124 @@
+"""What outlives a reload of the script: the gateway, the origin, and the tasks that serve them.
+
+Owns their life: made once a master, started when mitmproxy runs, stopped when it exits. Knows no hook.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+from weakref import WeakKeyDictionary
+
+from mitmproxy import http
+from mitmproxy.master import Master
+from motive_core.config import Config, ConfigFile
+from starlette.applications import Starlette
+
+from motive_core.errors import ConfigError
+from motive_core.gateway import Gateway
+from motive_core.origin import OriginServer, Streams, make_app
+from motive_shell.holds import Holds
+
+logger = logging.getLogger(__name__)
+
+_CONFIG_POLL_S: Final = 1.0
+_UNFETCHED_S: Final = 30.0
+_SWEEP_KILLED_S: Final = 1.0
+
+_runtimes: WeakKeyDictionary[Master, Runtime] = WeakKeyDictionary()
+"""A reload of the script makes new addon objects; this module stays, and with it what must not be lost."""
+
+
+class Runtime:
+    """One a master. Raises ``ConfigError`` if the configuration is wrong at the start."""
+
+    def __init__(self, path: Path | None, env: Mapping[str, str]) -> None:
+        self.config_file = ConfigFile(path, env)
+        self.gateway = Gateway(self.config_file.config)
+        self.streams = Streams(self.gateway.clock)
+        self.origin = OriginServer(self._make_app)
+        self.holds = Holds(self.gateway)
+        self.originals: dict[str, http.Request] = {}
+        """Requests that went to the origin, by flow id, to be put back when it answers."""
+        self._tasks: list[asyncio.Task[None]] = []
+        apply_log_level(self.config)
+
+    @property
+    def config(self) -> Config:
+        """The configuration in force."""
+        return self.gateway.config
+
+    def _make_app(self, secret: str) -> Starlette:
+        return make_app(self.gateway, self.streams, secret)
+
+    @property
+    def started(self) -> bool:
+        """Whether the origin serves."""
+        return self.origin.address is not None
+
+    async def start(self) -> None:
+        """Start the origin and the periodic work. To be called once, in the loop that serves."""
+        await self.origin.start()
+        loop = asyncio.get_running_loop()
+        self._tasks = [
+            loop.create_task(self._poll_config(), name="motive config"),
+            loop.create_task(self._clean_up(), name="motive clean-up"),
+            loop.create_task(self._sweep_killed(), name="motive killed flows"),
+        ]
+
+    async def stop(self) -> None:
+        """Stop the periodic work and the origin. Held calls must have been ended before."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.origin.stop()
+
+    async def _poll_config(self) -> None:
+        while True:
+            await asyncio.sleep(_CONFIG_POLL_S)
+            try:
+                config = self.config_file.poll()
+                if config is not None:
+                    self.gateway.configure(config)
+                    apply_log_level(config)
+                    logger.info("configuration reloaded")
+            except Exception:
+                logger.exception("configuration not reloaded")
+
+    async def _sweep_killed(self) -> None:
+        while True:
+            await asyncio.sleep(_SWEEP_KILLED_S)
+            self.holds.sweep_killed()
+
+    async def _clean_up(self) -> None:
+        while True:
+            await asyncio.sleep(self.config.timing.cleanup_interval_s)
+            try:
+                self.streams.expire(_UNFETCHED_S)
+                await self.gateway.sweep()
+            except Exception:
+                logger.exception("clean-up failed")
+
+
+def runtime_of(master: Master, path: Path | None) -> Runtime:
+    """The runtime of a master, made at the first call."""
+    runtime = _runtimes.get(master)
+    if runtime is None:
+        runtime = _runtimes[master] = Runtime(path, os.environ)
+    return runtime
+
+
+def apply_log_level(config: Config) -> None:
+    """Our own level, and mitmproxy's line a connection only in debug mode: each line is dispatched to all addons."""
+    level = "DEBUG" if config.log.debug else config.log.level.upper()
+    for name in ("motive_core", "motive_shell"):
+        logging.getLogger(name).setLevel(level)
+    for name in ("mitmproxy.proxy.server", "uvicorn", "uvicorn.error", "asyncio"):
+        logging.getLogger(name).setLevel("DEBUG" if config.log.debug else "WARNING")
+
+
+__all__ = ["ConfigError", "Runtime", "apply_log_level", "runtime_of"]

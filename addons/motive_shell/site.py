@@ -1,0 +1,37 @@
+"""Requests that are for the proxy itself: health, models, administration, preflights.
+
+Owns which requests these are, and their way to the origin. What they are answered with is the origin's business.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mitmproxy import http
+
+from motive_core.dialects import RequestHead
+from motive_core.origin import OriginServer
+from motive_shell.flows import send_to_origin
+
+INTERNAL_HOST: Final = "motive.internal"
+"""The name by which clients of the forward proxy reach what the meeting point serves. It never leaves the proxy."""
+
+_ADMIN: Final = "/admin"
+_FORWARDED: Final = ("origin", "anthropic-version", "x-goog-api-key", "accept", "user-agent")
+
+
+def is_preflight(head: RequestHead) -> bool:
+    """Whether this is a CORS preflight for something that pages of other origins may call."""
+    return (
+        head.method == "OPTIONS"
+        and "access-control-request-method" in head.headers
+        and not head.path.startswith(_ADMIN)
+    )
+
+
+def to_origin(flow: http.HTTPFlow, origin: OriginServer) -> http.Request:
+    """Send a request to the origin. Gives the original one, to be put back when the reply has come."""
+    original = flow.request
+    headers = {name: original.headers[name] for name in _FORWARDED if name in original.headers}
+    send_to_origin(flow, origin, original.method, original.path, headers)
+    return original

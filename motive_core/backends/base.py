@@ -1,0 +1,39 @@
+"""What a store of sessions is: load a state with its version, and swap it if the version is still the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from motive_core.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A session as it was read. ``version`` is 0 if there was none."""
+
+    state: Session
+    version: int
+
+
+class Backend(Protocol):
+    """A store of sessions by id. Every method may wait; none holds a lock between calls."""
+
+    async def load(self, session: str) -> Stored:
+        """The session, or a fresh one with version 0."""
+        ...
+
+    async def swap(self, session: str, state: Session, version: int) -> bool:
+        """Store ``state`` if the stored version is still ``version``. A fresh ``Session()`` removes the entry.
+
+        Gives False, and changes nothing, if somebody else was faster.
+        """
+        ...
+
+    async def all(self) -> dict[str, Session]:
+        """Every session that is not fresh."""
+        ...
+
+    async def count(self) -> int:
+        """How many sessions are not fresh."""
+        ...

@@ -1,0 +1,34 @@
+"""The configuration: built once from a file and an environment, frozen, and passed in."""
+
+from __future__ import annotations
+
+from motive_core.config.file import ConfigFile
+from motive_core.config.loading import load_config
+from motive_core.config.models import DEFAULT_CONFIG_NAME, Background, BackgroundMatch, Config, Match, Route
+from motive_core.config.patterns import (
+    MATCHED_CHARACTERS,
+    Matcher,
+    encodable,
+    fill,
+    glob_regex,
+    normal_host,
+    split_host,
+)
+
+__all__ = [
+    "DEFAULT_CONFIG_NAME",
+    "MATCHED_CHARACTERS",
+    "Background",
+    "BackgroundMatch",
+    "Config",
+    "ConfigFile",
+    "Match",
+    "Matcher",
+    "Route",
+    "encodable",
+    "fill",
+    "glob_regex",
+    "load_config",
+    "normal_host",
+    "split_host",
+]

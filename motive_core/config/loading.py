@@ -1,0 +1,124 @@
+"""From a file and an environment to a ``Config``.
+
+Owns the order in which sources override each other (variable, file, default) and the words of errors: each one names
+the YAML path, the place in the file or the variable.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from dotenv import dotenv_values
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from motive_core.config.models import Config
+from motive_core.config.source import dotted, parse, resolve
+from motive_core.config.variables import override, unknown_variables
+from motive_core.errors import ConfigError
+
+_SHOWN_CHARACTERS = 60
+
+
+def load_config(path: Path | None, env: Mapping[str, str], dotenv: Path | None = None) -> Config:
+    """Read the configuration. ``env`` is the environment; ``dotenv`` a ``.env`` file under it, which need not exist.
+    Without a ``path`` everything has its default, variables aside.
+
+    Raises ``ConfigError`` for whatever is wrong.
+    """
+    variables = {**_dotenv(dotenv), **env}
+    tree = parse(_read(path), path.name) if path is not None else {}
+    # A section whose lines are all commented out is null in YAML; what is meant is its default.
+    tree = {key: value for key, value in resolve(tree, variables).items() if value is not None}
+    tree, set_by = override(tree, variables)
+    try:
+        config = Config.model_validate(tree)
+    except ValidationError as error:
+        raise _config_error(error, set_by) from None
+    _check_routes(config)
+    config._warnings = unknown_variables(variables)
+    return config
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("utf-8-sig")
+    except OSError as error:
+        raise ConfigError(str(path), f"cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(str(path), f"is not UTF-8: {error.reason} at byte {error.start}") from None
+
+
+def _dotenv(path: Path | None) -> dict[str, str]:
+    if path is None:
+        return {}
+    try:
+        # Without its interpolation, which would look into the environment of this process.
+        found = dotenv_values(path, interpolate=False, encoding="utf-8-sig")
+    except OSError as error:
+        raise ConfigError(str(path), f"cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(str(path), f"is not UTF-8: {error.reason} at byte {error.start}") from None
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _check_routes(config: Config) -> None:
+    """What a route by itself cannot know."""
+    for index, route in enumerate(config.routes):
+        if route.match.listener != "reverse" or route.service is not None or config.services:
+            continue
+        for setting in ("answer", "when", "on_timeout", "on_lost", "on_full", "background"):
+            if getattr(route, setting) in ("pass", "joined"):
+                why = "there is no real service to pass to: give the route a service, or name one under services"
+                raise ConfigError(dotted(("routes", index, setting)), why)
+
+
+def _config_error(error: ValidationError, set_by: Mapping[tuple[str, ...], str]) -> ConfigError:
+    first, *others = error.errors(include_url=False)
+    where = _where(first["loc"], set_by)
+    why = _why(first)
+    if others:
+        why += f" (and {len(others)} more, in {_where(others[0]['loc'], set_by)}{', ...' if len(others) > 1 else ''})"
+    return ConfigError(where, why)
+
+
+def _where(loc: tuple[str | int, ...], set_by: Mapping[tuple[str, ...], str]) -> str:
+    return next((name for path, name in set_by.items() if path == loc), dotted(loc))
+
+
+def _why(error: ErrorDetails) -> str:
+    match error["type"]:
+        case "extra_forbidden":
+            key = str(error["loc"][-1])
+            near = difflib.get_close_matches(key, set(_keys(Config)), n=1)
+            return f"unknown key{f'; did you mean {near[0]}?' if near else ''}"
+        case "missing":
+            return "is missing"
+        case "model_type" | "dict_type" | "mapping_type":
+            why = "a mapping is wanted"
+        case "tuple_type" | "list_type":
+            why = "a list is wanted"
+        case "value_error":
+            why = str(error["ctx"]["error"])
+        case _:
+            why = error["msg"]
+    given = error["input"]
+    if isinstance(given, str | int | float) or given is None:
+        shown = "null" if given is None else repr(given)
+        why += f"; given is {shown if len(shown) <= _SHOWN_CHARACTERS else f'{shown[:_SHOWN_CHARACTERS]}...'}"
+    return why
+
+
+def _keys(model: type[BaseModel]) -> Iterator[str]:
+    """The keys of a model and of all models within it."""
+    for name, field in model.model_fields.items():
+        yield field.alias or name
+        pending: list[Any] = [field.annotation]
+        while pending:
+            annotation = pending.pop()
+            if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+                yield from _keys(annotation)
+            pending += get_args(annotation)

@@ -1,0 +1,418 @@
+"""The settings: their names, types, bounds and defaults.
+
+Owns the shape of ``config.yaml``. Every model is frozen and refuses keys that it does not know. Does no I/O; where a
+value comes from is not its business. The descriptions are the text of ``docs/config.md``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Final, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from motive_core.config.defaults import BACKGROUND, HOSTS
+from motive_core.config.patterns import (
+    Matcher,
+    check_host,
+    check_network,
+    check_origin,
+    check_regex,
+    check_service,
+    check_template,
+    glob_regex,
+)
+from motive_core.dialects import DIALECTS
+
+DEFAULT_CONFIG_NAME: Final = "config.yaml"
+
+SESSION_PLACEHOLDERS: Final = ("model", "host", "client", "credential")
+REPLY_PLACEHOLDERS: Final = ("title", "title_json", "words", "words_json")
+
+_UNITS: Final = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What the reference calls a type."""
+
+    name: str
+
+
+def _bytes(size: object) -> object:
+    """``32MiB`` as a number of bytes. Anything that is no text is left to the type."""
+    if not isinstance(size, str):
+        return size
+    found = re.fullmatch(r"\s*(\d+)\s*([A-Za-z]*)\s*", size)
+    if found is None or found[2].lower() not in _UNITS:
+        raise ValueError("a number of bytes is wanted, such as 33554432, 32MiB or 32MB")
+    return int(found[1]) * _UNITS[found[2].lower()]
+
+
+def _lower(word: object) -> object:
+    return word.lower() if isinstance(word, str) else word
+
+
+def _join_word(word: str) -> str:
+    word = word.strip().lower()
+    if not word:
+        raise ValueError("a join word must not be empty")
+    return word
+
+
+def _dialect_glob(glob: str) -> str:
+    known = [dialect.name for dialect in DIALECTS]
+    if not any(map(glob_regex(glob).fullmatch, known)):
+        raise ValueError(f"no such dialect; known are {', '.join(sorted(known))}")
+    return glob
+
+
+def _dialect(name: str) -> str:
+    known = [dialect.name for dialect in DIALECTS]
+    if name not in known:
+        raise ValueError(f"no such dialect; known are {', '.join(sorted(known))}")
+    return name
+
+
+Text = Annotated[str, Field(min_length=1), Kind("text")]
+Glob = Annotated[str, Field(min_length=1), Kind("glob")]
+Regex = Annotated[str, Field(min_length=1), AfterValidator(check_regex), Kind("regex")]
+HostGlob = Annotated[str, Field(min_length=1), AfterValidator(check_host), Kind("host glob")]
+Network = Annotated[str, AfterValidator(check_network), Kind("IP address or CIDR block")]
+Service = Annotated[str, AfterValidator(check_service), Kind("base URL")]
+Origin = Annotated[str, AfterValidator(check_origin), Kind("origin")]
+JoinWord = Annotated[str, AfterValidator(_join_word), Kind("word")]
+DialectName = Annotated[str, AfterValidator(_dialect), Kind("dialect")]
+DialectGlob = Annotated[str, Field(min_length=1), AfterValidator(_dialect_glob), Kind("glob")]
+HeaderName = Annotated[str, Field(min_length=1), AfterValidator(str.lower), Kind("header")]
+Template = Annotated[str, Field(min_length=1), Kind("template")]
+Port = Annotated[int, Field(ge=0, le=65535), Kind("port")]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False), Kind("seconds")]
+SecondsOrNone = Annotated[float, Field(ge=0, allow_inf_nan=False), Kind("seconds")]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False), Kind("number")]
+Count = Annotated[int, Field(ge=1), Kind("count")]
+Size = Annotated[int, BeforeValidator(_bytes), Field(ge=1), Kind("bytes")]
+Level = Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower)]
+
+
+class Section(BaseModel):
+    """A mapping of the file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class Proxy(Section):
+    """Where the two listeners are."""
+
+    host: Text = Field(default="127.0.0.1", description="Address that both listeners bind.")
+    port: Port = Field(
+        default=8000, description="The meeting point, where an app points its base URL; 0 takes a free port."
+    )
+    forward_port: Port = Field(
+        default=8080, description="The forward proxy, where HTTPS_PROXY points; 0 takes a free port."
+    )
+
+
+class Log(Section):
+    """What is logged."""
+
+    level: Level = Field(default="info", description="The least severe records that are shown.")
+    debug: bool = Field(default=False, description="Show everything, mitmproxy's line for each connection included.")
+    as_json: bool = Field(default=False, alias="json", description="One JSON object a line.")
+
+
+class Limits(Section):
+    """What is refused."""
+
+    max_sessions: Count = Field(default=1000, description="Sessions that may be open at once; the next one gets a 429.")
+    body_limit_bytes: Size = Field(
+        default=33554432,
+        description="Largest body of a call, unpacked: bytes, or with a unit, as `32MiB`; over it, a 413.",
+    )
+
+
+class Timing(Section):
+    """How long things take. All in seconds; fractions are allowed."""
+
+    handshake_timeout_s: Seconds = Field(
+        default=590, description="How long the first call of a session waits for the other side to come."
+    )
+    turn_timeout_s: Seconds = Field(
+        default=590,
+        description="How long an answerer that was shown a prompt may take. Just below the 600 s at which the vendors' "
+        "SDKs give up by themselves, and retry.",
+    )
+    hold_timeout_s: Seconds | None = Field(
+        default=None,
+        description="How long any one call is held, from its own arrival. Null: as long as a turn may take.",
+    )
+    rejoin_window_s: SecondsOrNone = Field(
+        default=10, description="How long an answerer that lost its call counts as still there."
+    )
+    retry_window_s: SecondsOrNone = Field(
+        default=120, description="How long an answer, or a prompt without a call, is kept for a retry to fetch it."
+    )
+    session_ttl_s: Seconds = Field(default=3600, description="How long a session without calls lives.")
+    cleanup_interval_s: Seconds = Field(default=30, description="How often idle sessions are looked for.")
+
+
+class Match(Section):
+    """What a route takes. Every condition that is given must hold; none at all takes every call."""
+
+    listener: Literal["forward", "reverse"] | None = Field(
+        default=None, description="The forward proxy, or the meeting point (reverse)."
+    )
+    dialect: DialectGlob | None = Field(default=None, description="The wire dialect.")
+    host: HostGlob | None = Field(default=None, description="The host that was called, with or without a port.")
+    path: Glob | None = Field(default=None, description="The path that was called, without its query.")
+    model: Glob | None = Field(default=None, description="The model that was asked for, without a role suffix.")
+    header: Mapping[HeaderName, Regex] = Field(
+        default={}, description="Request headers, each with a regex that its value must match."
+    )
+    credential: Glob | None = Field(
+        default=None, description="The credential's identity as logs and `/admin/sessions` show it, never the secret."
+    )
+    client: Network | None = Field(default=None, description="The address of the client.")
+    system: Regex | None = Field(default=None, description="All system and developer text of the call.")
+    message: Regex | None = Field(default=None, description="The text of any other message of the call.")
+    tool: Glob | None = Field(default=None, description="The name of any tool that the call offers.")
+
+    @property
+    def regexes(self) -> tuple[str, ...]:
+        """All regexes, whose named groups a template may use."""
+        return tuple(regex for regex in (self.system, self.message, *self.header.values()) if regex is not None)
+
+    @model_validator(mode="after")
+    def _groups_are_distinct(self) -> Match:
+        names = [name for regex in self.regexes for name in Matcher(regex).names]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"the group {name!r} stands in two regexes of one match")
+            if name in SESSION_PLACEHOLDERS:
+                raise ValueError(f"a group cannot be called {name!r}, which a template has by itself")
+        return self
+
+
+class Route(Section):
+    """What happens to the calls that match. The first route that matches decides.
+
+    Settings without a default of their own follow from whether there is a real service behind a call: always for one
+    that came by the forward proxy, at the meeting point where ``service`` or ``services`` names it.
+    """
+
+    match: Match = Field(default=Match(), description="What the route takes; empty for everything.")
+    name: Text | None = Field(default=None, description="What logs call it. Null: its place in the list.")
+    session: Template = Field(
+        default="{model}",
+        description="The session's id. `{model}`, `{host}`, `{client}`, `{credential}` and the named groups of the "
+        "match's regexes are replaced.",
+    )
+    answer: Literal["pair", "pass", "reject"] = Field(
+        default="pair",
+        description="`pair`: the other client of the session answers. `pass`: the real service does. `reject`: a 403.",
+    )
+    when: Literal["joined", "always"] | None = Field(
+        default=None,
+        description="`joined`: calls pass to the real service while nobody is there to answer. `always`: they are held. "
+        "Null: `joined` if there is a real service.",
+    )
+    role: Literal["asker", "answerer"] | None = Field(
+        default=None, description="The role of the clients that come by this route, unless they name one themselves."
+    )
+    service: Service | None = Field(
+        default=None, description="The real service behind a call at the meeting point, if not that of `services`."
+    )
+    on_timeout: Literal["pass", "error"] | None = Field(
+        default=None,
+        description="What ends a call that nobody answered in time. Null: `pass` if there is a real service.",
+    )
+    on_lost: Literal["pass", "error", "wait"] | None = Field(
+        default=None,
+        description="What becomes of open prompts when the answerer leaves. Null: `pass` if there is a real service, "
+        "else `wait`.",
+    )
+    on_full: Literal["pass", "error"] = Field(default="error", description="What ends a prompt over `queue_limit`.")
+    on_idle: Literal["error", "notice"] = Field(
+        default="error", description="What ends the call of an answerer that got no prompt in time."
+    )
+    twins: Literal["attach", "queue"] = Field(
+        default="attach", description="Whether equal calls of one asker share a prompt, or are one each."
+    )
+    queue_limit: Count = Field(default=100, description="Prompts that may be open in a session at once.")
+    background: Literal["answer", "pass"] | None = Field(
+        default=None,
+        description="Background calls: answered here, or passed to the real service. Null: `pass` if there is one.",
+    )
+    relay_system: bool | None = Field(
+        default=None, description="Show the answerer the app's system prompt. Null: if there is a real service."
+    )
+    relay_context: bool | None = Field(
+        default=None,
+        description="Show an answerer who joins what was said before, and the app's tools. Null: if there is a real "
+        "service.",
+    )
+    pace_tokens_per_s: Rate | None = Field(
+        default=None, description="Speak streamed replies at this pace, as a model would. Null: at once."
+    )
+    hold_timeout_s: Seconds | None = Field(default=None, description="Instead of that of `timing`.")
+    handshake_timeout_s: Seconds | None = Field(default=None, description="Instead of that of `timing`.")
+    turn_timeout_s: Seconds | None = Field(default=None, description="Instead of that of `timing`.")
+    rejoin_window_s: SecondsOrNone | None = Field(default=None, description="Instead of that of `timing`.")
+    retry_window_s: SecondsOrNone | None = Field(default=None, description="Instead of that of `timing`.")
+
+    @field_validator("session")
+    @classmethod
+    def _session_is_known(cls, template: str, info: ValidationInfo) -> str:
+        match = info.data.get("match")
+        if match is None:
+            return template
+        groups = [name for regex in match.regexes for name in Matcher(regex).names]
+        return check_template(template, [*SESSION_PLACEHOLDERS, *groups])
+
+    @field_validator("service")
+    @classmethod
+    def _service_is_needed(cls, service: str | None, info: ValidationInfo) -> str | None:
+        match = info.data.get("match")
+        if service is not None and match is not None and match.listener == "forward":
+            raise ValueError("a call by the forward proxy goes to the service that it names")
+        return service
+
+
+class BackgroundMatch(Section):
+    """How a background call is recognised. Every condition that is given must hold, and one must be given."""
+
+    message: Regex | None = Field(
+        default=None,
+        description="The last message of the call, which must be the user's. Begin with `\\A`: what is said in "
+        "the middle of an ordinary message must not match.",
+    )
+    system: Regex | None = Field(default=None, description="All system and developer text of the call.")
+    header: Mapping[HeaderName, Regex] = Field(default={}, description="Request headers.")
+    field: Mapping[Text, Regex] = Field(
+        default={},
+        description="Fields of the body beyond those that the dialect defines, by path, as `metadata.task`. Texts, "
+        "numbers and booleans can match.",
+    )
+
+    @property
+    def regexes(self) -> tuple[str, ...]:
+        """All regexes, whose named groups a template may use."""
+        found = (self.message, self.system, *self.header.values(), *self.field.values())
+        return tuple(regex for regex in found if regex is not None)
+
+    @model_validator(mode="after")
+    def _is_a_condition(self) -> BackgroundMatch:
+        if not self.regexes:
+            raise ValueError("a condition is wanted: message, system, header or field")
+        return self
+
+
+class Background(Section):
+    """A call that an app makes by itself, and what it is answered: it never becomes a turn."""
+
+    name: Text = Field(description="What logs call it.")
+    match: BackgroundMatch = Field(description="How it is recognised.")
+    reply: str = Field(
+        description="The answer. `{title}` is a title made from the first words of the conversation, `{words}` all of "
+        "the message that it was made from (the named group `words`, if a regex has it), `{title_json}` and "
+        "`{words_json}` the same as JSON strings; named groups of the regexes are replaced, too. Where the call wants "
+        "a JSON object of another shape, it gets that."
+    )
+
+    @field_validator("reply")
+    @classmethod
+    def _reply_is_known(cls, template: str, info: ValidationInfo) -> str:
+        match = info.data.get("match")
+        if match is None:
+            return template
+        groups = [name for regex in match.regexes for name in Matcher(regex).names]
+        return check_template(template, [*REPLY_PLACEHOLDERS, *groups])
+
+
+def default_routes() -> tuple[Route, ...]:
+    """The routes of a file that has none."""
+    return (
+        Route(
+            name="forward proxy",
+            match=Match(listener="forward"),
+            answer="pair",
+            when="joined",
+            on_timeout="pass",
+            on_lost="pass",
+            relay_system=True,
+            relay_context=True,
+        ),
+        Route(
+            name="meeting point",
+            match=Match(listener="reverse"),
+            answer="pair",
+            when="always",
+            on_timeout="error",
+            on_lost="wait",
+            relay_system=False,
+            relay_context=False,
+        ),
+    )
+
+
+def default_background() -> tuple[Background, ...]:
+    """The background calls of a file that does not say."""
+    return tuple(map(Background.model_validate, BACKGROUND))
+
+
+class Config(Section):
+    """The whole configuration."""
+
+    proxy: Proxy = Field(default=Proxy(), description="Where the two listeners are. Read at the start only.")
+    log: Log = Field(default=Log(), description="What is logged.")
+    limits: Limits = Field(default=Limits(), description="What is refused.")
+    timing: Timing = Field(default=Timing(), description="How long things take.")
+    join_words: tuple[JoinWord, ...] = Field(
+        default=("ping", "/join"),
+        description="Messages by which a client takes the answerer's seat. One that begins with a slash may have more "
+        "words behind it.",
+    )
+    cors_origins: tuple[Origin, ...] = Field(
+        default=("*",), description="Pages of these origins may call the meeting point from a browser."
+    )
+    hosts: tuple[HostGlob, ...] = Field(
+        default=HOSTS, description="Hosts in which TLS is opened; every other connection is tunnelled untouched."
+    )
+    extra_hosts: tuple[HostGlob, ...] = Field(default=(), description="Added to `hosts`.")
+    services: Mapping[DialectName, Service] = Field(
+        default={}, description="By dialect, the real service of calls at the meeting point that are passed on."
+    )
+    fast_dispatch: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="A faster way through mitmproxy's hooks. `auto`: in versions that it was tested with. Read at the "
+        "start only.",
+    )
+    background: tuple[Background, ...] = Field(
+        default_factory=default_background,
+        description="Calls that apps make by themselves: titles, tags and the like.",
+    )
+    extra_background: tuple[Background, ...] = Field(default=(), description="Asked before `background`.")
+    routes: tuple[Route, ...] = Field(
+        default_factory=default_routes,
+        description="What happens to a call; the first that matches decides. A call that none matches passes to its "
+        "service from the forward proxy, and gets a 404 at the meeting point.",
+    )
+
+    _warnings: tuple[str, ...] = PrivateAttr(())
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What should be told to the operator, though it is no error."""
+        return self._warnings

@@ -1,0 +1,138 @@
+"""``docs/config.md``: the tables in it, made from the models so that they cannot say anything else.
+
+``python -m motive_core.config.reference docs/config.md`` writes them anew, between the marks of the file.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import types
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from motive_core.config.models import (
+    Background,
+    BackgroundMatch,
+    Config,
+    Kind,
+    Limits,
+    Log,
+    Match,
+    Proxy,
+    Route,
+    Timing,
+    default_background,
+)
+from motive_core.config.variables import VARIABLES
+
+_MARKS: Final = re.compile(r"(<!-- (?P<table>[a-z_]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+_MODELS: Final[Mapping[str, type[BaseModel]]] = {
+    "config": Config,
+    "proxy": Proxy,
+    "log": Log,
+    "limits": Limits,
+    "timing": Timing,
+    "route": Route,
+    "match": Match,
+    "background": Background,
+    "background_match": BackgroundMatch,
+}
+
+
+def with_tables(text: str) -> str:
+    """The document with every table between ``<!-- name -->`` and ``<!-- end -->`` made anew. Raises ``KeyError`` for a
+    name that is none."""
+    return _MARKS.sub(lambda found: f"{found[1]}{_table(found['table'])}{found[3]}", text)
+
+
+def _table(name: str) -> str:
+    rows = {"variables": _variables, "hosts": _hosts, "background_calls": _background_calls}.get(name)
+    return "".join(f"{line}\n" for line in (rows() if rows is not None else _settings(_MODELS[name])))
+
+
+def _settings(model: type[BaseModel]) -> Iterator[str]:
+    yield "| setting | type | default | |"
+    yield "|---|---|---|---|"
+    for name, field in model.model_fields.items():
+        yield f"| `{field.alias or name}` | {_type_of(field)} | {_default_of(name, field)} | {_cell(field.description)} |"
+
+
+def _type_of(field: FieldInfo) -> str:
+    return _name_of(Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation)
+
+
+def _name_of(annotation: Any) -> str:
+    arguments = get_args(annotation)
+    match get_origin(annotation):
+        case origin if origin is Annotated:
+            kinds = [mark.name for mark in arguments[1:] if isinstance(mark, Kind)]
+            return kinds[0] if kinds else _name_of(arguments[0])
+        case origin if origin in (Union, types.UnionType):
+            return " or ".join("null" if one is type(None) else _name_of(one) for one in arguments)
+        case origin if origin is Literal:
+            return ", ".join(f"`{value}`" for value in arguments)
+        case origin if origin is tuple:
+            return f"list of {_name_of(arguments[0])}"
+        case origin if origin is not None and issubclass(origin, Mapping):
+            return f"mapping of {_name_of(arguments[0])} to {_name_of(arguments[1])}"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return f"[{annotation.__name__}](#{annotation.__name__.lower()})"
+    return {str: "text", bool: "boolean"}[annotation]
+
+
+def _default_of(name: str, field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    if isinstance(value, BaseModel) or name in ("hosts", "background", "routes"):
+        return "see below"
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case tuple() | Mapping():
+            return ", ".join(f"`{one}`" for one in value) or "empty"
+        case float() if value.is_integer():
+            return str(int(value))
+        case _:
+            return f"`{value}`" if isinstance(value, str) else str(value)
+
+
+def _variables() -> Iterator[str]:
+    yield "| variable | setting |"
+    yield "|---|---|"
+    for name, path in VARIABLES.items():
+        yield f"| `{name}` | `{'.'.join(path)}` |"
+
+
+def _hosts() -> Iterator[str]:
+    for host in Config().hosts:
+        yield f"- `{host}`"
+
+
+def _background_calls() -> Iterator[str]:
+    yield "| name | reply |"
+    yield "|---|---|"
+    for entry in default_background():
+        yield f"| {entry.name} | `{_cell(entry.reply)}` |"
+
+
+def _cell(text: str | None) -> str:
+    return (text or "").replace("|", "\\|")
+
+
+def main() -> None:
+    """Write the tables of the file that the command line names."""
+    path = Path(sys.argv[1])
+    path.write_text(with_tables(path.read_text("utf-8")), "utf-8")
+
+
+if __name__ == "__main__":
+    main()

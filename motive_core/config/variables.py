@@ -1,0 +1,52 @@
+"""The environment variables that override a configuration file.
+
+Owns their names and what each of them sets. Knows neither types nor bounds: those are the settings'.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any, Final
+
+PREFIX: Final = "MOTIVE_PROXY_"
+
+VARIABLES: Final[Mapping[str, tuple[str, str]]] = {
+    "MOTIVE_PROXY_HOST": ("proxy", "host"),
+    "MOTIVE_PROXY_PORT": ("proxy", "port"),
+    "MOTIVE_PROXY_FORWARD_PORT": ("proxy", "forward_port"),
+    "MOTIVE_PROXY_LOG_LEVEL": ("log", "level"),
+    "MOTIVE_PROXY_DEBUG": ("log", "debug"),
+    "MOTIVE_PROXY_HANDSHAKE_TIMEOUT_SECONDS": ("timing", "handshake_timeout_s"),
+    "MOTIVE_PROXY_TURN_TIMEOUT_SECONDS": ("timing", "turn_timeout_s"),
+    "MOTIVE_PROXY_SESSION_TTL_SECONDS": ("timing", "session_ttl_s"),
+    "MOTIVE_PROXY_CLEANUP_INTERVAL_SECONDS": ("timing", "cleanup_interval_s"),
+    "MOTIVE_PROXY_MAX_SESSIONS": ("limits", "max_sessions"),
+    "MOTIVE_PROXY_MAX_PAYLOAD_SIZE": ("limits", "body_limit_bytes"),
+}
+"""By name, the section and the key of the setting that each one overrides. An empty variable counts as unset."""
+
+
+def override(tree: dict[str, Any], variables: Mapping[str, str]) -> tuple[dict[str, Any], dict[tuple[str, ...], str]]:
+    """The tree with what the variables say, and for each path that one of them set, its name."""
+    changed, set_by = dict(tree), dict[tuple[str, ...], str]()
+    for name, (section, key) in VARIABLES.items():
+        value = variables.get(name, "").strip()
+        if not value:
+            continue
+        held = changed.get(section)
+        if held is None or isinstance(held, dict):  # anything else is an error of the file, which will be told
+            changed[section] = {**(held or {}), key: value}
+            set_by[(section, key)] = name
+    return changed, set_by
+
+
+def unknown_variables(variables: Mapping[str, str]) -> tuple[str, ...]:
+    """A warning for each variable that looks like ours and is none."""
+    warnings = []
+    for name in sorted(variables):
+        if name.startswith(PREFIX) and name not in VARIABLES:
+            near = difflib.get_close_matches(name, VARIABLES, n=1, cutoff=0.8)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            warnings.append(f"the environment variable {name} is not one of Motive's{hint}")
+    return tuple(warnings)

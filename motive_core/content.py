@@ -1,0 +1,85 @@
+"""Request bodies as they are sent: content encodings, undone within a bound.
+
+Owns the decompression. A body that would unpack to more than the limit is refused before it does.
+"""
+
+from __future__ import annotations
+
+import io
+import zlib
+from typing import Final
+
+import brotli
+import zstandard
+
+from motive_core.errors import BadRequestError, PayloadTooLargeError
+
+_GZIP_OR_ZLIB: Final = 32 + zlib.MAX_WBITS
+
+
+def decode_body(body: bytes, encodings: str, limit_bytes: int) -> bytes:
+    """Undo a ``Content-Encoding`` (RFC 9110, section 8.4: a list in the order in which they were applied).
+
+    Raises ``BadRequestError`` for an encoding that we don't know and for a body that is not in it,
+    ``PayloadTooLargeError`` for one that unpacks to more than ``limit_bytes``.
+    """
+    names = [name.strip().lower() for name in encodings.split(",")]
+    for name in reversed([name for name in names if name not in ("", "identity")]):
+        try:
+            body = _decode(body, name, limit_bytes)
+        except (zlib.error, brotli.error, zstandard.ZstdError) as error:
+            raise BadRequestError(f"The body is not valid {name}: {error}", param="content-encoding") from None
+    return body
+
+
+def _decode(body: bytes, name: str, limit_bytes: int) -> bytes:
+    match name:
+        case "gzip" | "x-gzip":
+            return _inflate(body, _GZIP_OR_ZLIB, limit_bytes)
+        case "deflate":
+            try:
+                return _inflate(body, _GZIP_OR_ZLIB, limit_bytes)
+            except zlib.error:
+                return _inflate(body, -zlib.MAX_WBITS, limit_bytes)  # without a zlib header, as some clients send it
+        case "br":
+            return _unbrotli(body, limit_bytes)
+        case "zstd":
+            return _unzstd(body, limit_bytes)
+        case _:
+            raise BadRequestError(f"The content encoding {name!r} is not supported.", param="content-encoding")
+
+
+def _inflate(body: bytes, window_bits: int, limit_bytes: int) -> bytes:
+    inflater = zlib.decompressobj(window_bits)
+    data = _bounded(inflater.decompress(body, limit_bytes + 1), limit_bytes)
+    if not inflater.eof:
+        raise zlib.error("it ends too early")
+    return data
+
+
+def _unbrotli(body: bytes, limit_bytes: int) -> bytes:
+    decompressor = brotli.Decompressor()
+    data = _bounded(decompressor.process(body, output_buffer_limit=limit_bytes + 1), limit_bytes)
+    if not decompressor.is_finished():
+        raise brotli.error("it ends too early")
+    return data
+
+
+def _unzstd(body: bytes, limit_bytes: int) -> bytes:
+    with zstandard.ZstdDecompressor().stream_reader(io.BytesIO(body), read_across_frames=True) as reader:
+        data = _bounded(reader.read(limit_bytes + 1), limit_bytes)
+    # The reader, which bounds what it gives, does not say whether the last frame was whole; this does.
+    rest = body
+    while rest:
+        frame = zstandard.ZstdDecompressor().decompressobj()
+        frame.decompress(rest)
+        if not frame.eof:
+            raise zstandard.ZstdError("it ends too early")
+        rest = frame.unused_data
+    return data
+
+
+def _bounded(data: bytes, limit_bytes: int) -> bytes:
+    if len(data) > limit_bytes:
+        raise PayloadTooLargeError(f"The body unpacks to more than {limit_bytes} bytes.")
+    return data

@@ -1,0 +1,165 @@
+"""The error tree: every way in which a call can fail, with the HTTP status and code that a client sees.
+
+Owns: status, machine-readable code, whether a retry can mend it. Does not know any wire dialect; a dialect's
+``render_error`` turns one of these into its own envelope. Errors are told apart by class or ``code``, never by
+their message.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class MotiveError(Exception):
+    """Base of every error that reaches a client.
+
+    ``status`` is the HTTP status, ``code`` a stable snake_case name, ``retryable`` whether the same request may
+    succeed later: if it is False the reply carries ``x-should-retry: false``, which the vendors' SDKs honour.
+    ``param`` names the offending field of the request, if there is one. ``retry_after_s`` becomes ``Retry-After``.
+    """
+
+    status: ClassVar[int] = 500
+    default_code: ClassVar[str] = "internal_error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        param: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code or self.default_code
+        self.param = param
+        self.retry_after_s = retry_after_s
+
+
+class BadRequestError(MotiveError):
+    """The request cannot be understood: not JSON, no model, a field of the wrong type."""
+
+    status = 400
+    default_code = "invalid_request"
+
+
+class AuthenticationError(MotiveError):
+    """No credential, or one that is not known."""
+
+    status = 401
+    default_code = "authentication_failed"
+
+
+class PermissionDeniedError(MotiveError):
+    """The credential is known but may not do this."""
+
+    status = 403
+    default_code = "permission_denied"
+
+
+class NotFoundError(MotiveError):
+    """No such path, session or model."""
+
+    status = 404
+    default_code = "not_found"
+
+
+class RequestTimeoutError(MotiveError):
+    """The client took too long to send its request."""
+
+    status = 408
+    default_code = "request_timeout"
+
+
+class ConflictError(MotiveError):
+    """The session cannot take this call now: it is full, or a newer call of the same client took its place."""
+
+    status = 409
+    default_code = "conflict"
+
+
+class PayloadTooLargeError(MotiveError):
+    """The body is over ``body_limit_bytes``."""
+
+    status = 413
+    default_code = "payload_too_large"
+
+
+class UnprocessableError(MotiveError):
+    """Well-formed, but it cannot be acted on."""
+
+    status = 422
+    default_code = "unprocessable"
+
+
+class UpgradeRequiredError(MotiveError):
+    """A WebSocket upgrade where only HTTP is spoken; clients fall back to HTTP on this status."""
+
+    status = 426
+    default_code = "websocket_not_supported"
+
+
+class RateLimitedError(MotiveError):
+    """Over a limit of ours: too many sessions or prompts."""
+
+    status = 429
+    default_code = "rate_limited"
+
+
+class InternalError(MotiveError):
+    """A defect of ours. Logged once, with the exchange id."""
+
+    status = 500
+    default_code = "internal_error"
+
+
+class UpstreamError(MotiveError):
+    """The real service could not be reached or answered nonsense."""
+
+    status = 502
+    default_code = "upstream_failed"
+    retryable = True
+
+
+class UnavailableError(MotiveError):
+    """Nobody is there to answer, or the proxy is shutting down."""
+
+    status = 503
+    default_code = "unavailable"
+
+
+class HoldTimeoutError(MotiveError):
+    """Nobody answered before the deadline. Not retryable: a retry would make the person start again."""
+
+    status = 504
+    default_code = "hold_timeout"
+
+
+class OverloadedError(MotiveError):
+    """Anthropic's 529."""
+
+    status = 529
+    default_code = "overloaded"
+    retryable = True
+
+
+class StatusError(MotiveError):
+    """An error whose status is decided at run time: a vendor's own, relayed in another dialect."""
+
+    def __init__(self, status: int, message: str, *, code: str | None = None, param: str | None = None) -> None:
+        super().__init__(message, code=code or "upstream_error", param=param)
+        self.status = status  # type: ignore[misc]  # the one class whose status belongs to the instance
+
+
+class ConfigError(Exception):
+    """The configuration is wrong. ``where`` is the YAML path or the variable; never reaches a client."""
+
+    def __init__(self, where: str, why: str) -> None:
+        super().__init__(f"{where}: {why}")
+        self.where = where
+        self.why = why
+
+
+class FramingError(Exception):
+    """A byte stream is not what its content type says. Raised by decoders, never anything else."""

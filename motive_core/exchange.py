@@ -1,0 +1,192 @@
+"""An exchange: one LLM call and its one reply.
+
+Owns the way from a decided reply to the bytes that the client gets, in its own dialect, streamed or whole. Knows
+nothing of how the call is held: a ``Port`` does that. An exchange ends exactly once; what comes after is ignored and
+said so by the return value, so that a race between two endings is settled here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+from urllib.parse import quote
+
+from motive_core.dialects.base import JSON_TYPE, Dialect, RequestHead
+from motive_core.dialects.degrade import as_text
+from motive_core.errors import MotiveError
+from motive_core.ir import BlobPart, ChatRequest, Choice, Part, Reply, TextPart, ToolResultPart, Usage
+from motive_core.stream import ChoiceEnded, Finished, ReplyEvent, Started, UsageReported, replay, replay_part
+
+type Listener = Literal["forward", "reverse"]
+type Ending = Literal["replied", "noticed", "failed", "passed", "gone"]
+
+_CHARACTERS_A_TOKEN = 4
+
+
+class Port(Protocol):
+    """Where a reply goes: one held request of one client."""
+
+    can_stream: bool
+    """Whether a reply may come in pieces over time (not to HTTP/1.0, not to HEAD)."""
+
+    def respond(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        """Send this reply, whole."""
+        ...
+
+    def stream(self, headers: Mapping[str, str], chunks: AsyncIterator[bytes]) -> None:
+        """Send a reply with status 200, piece by piece."""
+        ...
+
+    def pass_through(self, service: str | None) -> None:
+        """Let the real service answer: the one that the request names, or the one at this base URL."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class Exchange:
+    """One call. ``session`` is its session's id, ``arrived_at`` in Unix seconds."""
+
+    exchange: str
+    session: str
+    listener: Listener
+    head: RequestHead
+    client_host: str
+    credential: str | None
+    dialect: Dialect
+    request: ChatRequest
+    port: Port
+    arrived_at: float
+    service: str | None = None
+    pace_tokens_per_s: float | None = None
+    ending: Ending | None = None
+    outcome: str = ""
+    extra_headers: dict[str, str] = field(default_factory=dict)
+
+    def answer(self, parts: tuple[Part, ...], finish_reason: Literal["stop", "tool_calls"] = "stop") -> bool:
+        """Reply with these parts, once for each of the ``n`` choices that the caller asked for."""
+        return self.reply(self.reply_of(parts, finish_reason), "replied")
+
+    def notice(self, text: str) -> bool:
+        """Reply with a word of our own: a successful reply that nobody on the other side said."""
+        return self.reply(self.reply_of((TextPart(text),), "stop"), "noticed")
+
+    def reply_of(self, parts: tuple[Part, ...], finish_reason: Literal["stop", "tool_calls"]) -> Reply:
+        choices = (Choice(parts, finish_reason),) * max(1, self.request.n)
+        return Reply(
+            reply_id=f"{self.dialect.reply_prefix}{self.exchange}",
+            model=self.request.model,
+            choices=choices,
+            usage=estimate_usage(self.request, choices),
+            created=int(self.arrived_at),
+        )
+
+    def reply(self, reply: Reply, ending: Ending) -> bool:
+        """Send a whole reply, in one write unless the route paces it. Gives False if the exchange had ended before."""
+        if self.ending is not None:
+            return False
+        if not self.request.stream:
+            body = self.dialect.render_reply(self.request, reply)
+            headers = self.headers(JSON_TYPE)
+        else:
+            headers = self.headers(self.dialect.stream_type)
+            if self.pace_tokens_per_s and self.port.can_stream:
+                self.ending = ending
+                self.port.stream(headers, self._paced(reply, 1.0 / self.pace_tokens_per_s))
+                return True
+            body = self.dialect.encoder(self.request).encode_all(replay(reply))
+        self.ending = ending
+        self.port.respond(200, headers, body)
+        return True
+
+    def fail(self, error: MotiveError) -> bool:
+        """End with an error in the caller's dialect. Gives False if the exchange had ended before."""
+        if self.ending is not None:
+            return False
+        self.ending = "failed"
+        headers = {
+            **self.dialect.error_headers(error, self.exchange),
+            **session_header(self.session),
+            **self.extra_headers,
+        }
+        self.port.respond(error.status, headers, self.dialect.render_error(error, self.exchange))
+        return True
+
+    def pass_on(self) -> bool:
+        """Let the real service answer. Gives False if the exchange had ended before."""
+        if self.ending is not None:
+            return False
+        self.ending = "passed"
+        self.port.pass_through(self.service)
+        return True
+
+    def headers(self, content_type: str) -> dict[str, str]:
+        """Headers of a successful reply."""
+        headers = {
+            "content-type": content_type,
+            **self.dialect.reply_headers(self.exchange),
+            **session_header(self.session),
+            **self.extra_headers,
+        }
+        if self.request.stream:
+            headers["cache-control"] = "no-cache"
+        return headers
+
+    async def _paced(self, reply: Reply, interval_s: float) -> AsyncIterator[bytes]:
+        """The bytes of a streamed reply, as if a model typed it: one token every ``interval_s``."""
+        encoder = self.dialect.encoder(self.request)
+        for event, waits in _paced_events(reply):
+            if waits:
+                await asyncio.sleep(interval_s)
+            if data := encoder.encode(event):
+                yield data
+
+
+def _paced_events(reply: Reply) -> Iterator[tuple[ReplyEvent, bool]]:
+    """Events with one token a delta; True where a token is to be waited for."""
+    yield Started(reply.reply_id, reply.model, reply.created, extra=reply.extra), False
+    for number, choice in enumerate(reply.choices):
+        for index, part in enumerate(choice.parts):
+            text = part.text if isinstance(part, TextPart) else None
+            pieces = tokens(text) if text is not None else None
+            for position, event in enumerate(replay_part(number, index, part, pieces)):
+                yield event, text is not None and position > 0
+        yield ChoiceEnded(number, choice.finish_reason, choice.stop_sequence, extra=choice.extra), False
+    if reply.usage is not None:
+        yield UsageReported(reply.usage), False
+    yield Finished(), False
+
+
+def tokens(text: str) -> list[str]:
+    """Text in pieces of about a token: white space and up to six characters. They join to the text again."""
+    return re.findall(r"\s*\S{1,6}|\s+\Z", text)
+
+
+def session_header(session: str) -> dict[str, str]:
+    """The session's id as a header; percent-encoded, since header values are not Unicode."""
+    return {"x-motive-session": quote(session, safe="!#$&'()*+,/:;=?@[]{}|~ ")} if session else {}
+
+
+def estimate_usage(request: ChatRequest, choices: tuple[Choice, ...]) -> Usage:
+    """Token counts at 4 characters a token; pictures and the like do not count."""
+    prompt = sum(_characters(message.parts) for message in request.messages)
+    reply = sum(_characters(choice.parts) for choice in choices)
+    return Usage(_tokens(prompt), _tokens(reply), estimated=True)
+
+
+def _tokens(characters: int) -> int:
+    return -(-characters // _CHARACTERS_A_TOKEN)
+
+
+def _characters(parts: tuple[Part, ...]) -> int:
+    count = 0
+    for part in parts:
+        if isinstance(part, TextPart):
+            count += len(part.text)
+        elif isinstance(part, ToolResultPart):
+            count += _characters(part.content)
+        elif not isinstance(part, BlobPart):
+            count += len(as_text(part))
+    return count

@@ -1,0 +1,368 @@
+"""The gateway: what happens to an LLM call from its arrival to its end.
+
+The one orchestrator. Owns the order of things (understand the body, route, keep background calls out, hand over to a
+source), the configuration in force, and the edge at which an exception of ours becomes a reply. Knows neither flows nor
+sockets: the shell brings calls in and holds them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import unquote
+
+from motive_core.backends import Backend, MemoryBackend
+from motive_core.background import BackgroundTable
+from motive_core.config import Config
+from motive_core.content import decode_body
+from motive_core.dialects import DIALECTS, Dialect, ModelInfo, RequestHead
+from motive_core.errors import (
+    InternalError,
+    MotiveError,
+    NotFoundError,
+    PayloadTooLargeError,
+    StatusError,
+    UnavailableError,
+    UpgradeRequiredError,
+)
+from motive_core.exchange import Exchange, Listener, Port
+from motive_core.relay import is_retry
+from motive_core.routing import Answer, CallFacts, Decision, HostTable, Pass, Reject, Router, credential_identity
+from motive_core.session import Session, answerer_present, asker_present
+from motive_core.sources import PairSource
+
+logger = logging.getLogger(__name__)
+
+_VERSION: Final = "0.1.0"
+_RESPONSES_PATH: Final = "/responses"
+"""OpenAI's Responses API is also spoken over WebSocket, at the path of its HTTP form."""
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A call as it came. ``body`` is raw, still in its content encoding."""
+
+    listener: Listener
+    head: RequestHead
+    client_host: str
+    body: bytes
+
+
+def steady_clock() -> Callable[[], float]:
+    """Unix seconds that never go back: read once, then advanced by the monotonic clock."""
+    start = time.time() - time.monotonic()
+    return lambda: start + time.monotonic()
+
+
+class Gateway:
+    """See the module. Made within a running event loop, or before it; used only within it."""
+
+    def __init__(
+        self, config: Config, *, backend: Backend | None = None, clock: Callable[[], float] | None = None
+    ) -> None:
+        self.clock = clock or steady_clock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._started_at = self.clock()
+        self.closing = False
+        self.pair = PairSource(
+            backend or MemoryBackend(),
+            clock=self.clock,
+            spawn=self.spawn,
+            join_words=config.join_words,
+            max_sessions=config.limits.max_sessions,
+        )
+        self.configure(config)
+
+    def configure(self, config: Config) -> None:
+        """Take a new configuration. Calls that are held keep the rules that they came with."""
+        self.config = config
+        self.hosts = HostTable(config)
+        self._router = Router(config)
+        self._background = BackgroundTable(config)
+        self.pair.join_words = config.join_words
+        self.pair.max_sessions = config.limits.max_sessions
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run something in the background; an exception in it is logged, never lost."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_done)
+        return task
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("background task failed", exc_info=error)
+
+    # What a call is
+
+    @staticmethod
+    def dialect_of(head: RequestHead) -> Dialect | None:
+        """The dialect of a chat call; None for any other request."""
+        return next((dialect for dialect in DIALECTS if dialect.matches(head)), None)
+
+    @staticmethod
+    def spoken_by(head: RequestHead) -> Dialect:
+        """The dialect whose envelope this client understands."""
+        return next((dialect for dialect in DIALECTS if dialect.speaks(head)), DIALECTS[-1])
+
+    def refuse_upgrade(self, head: RequestHead) -> tuple[int, dict[str, str], bytes] | None:
+        """The reply to a WebSocket upgrade on the path of an LLM call; None if it is none.
+
+        426 makes clients that prefer WebSocket (Codex, say) go on with HTTP at once.
+        """
+        if head.headers.get("upgrade", "").lower() != "websocket":
+            return None
+        as_post = RequestHead("POST", head.host, head.port, head.path, head.query, head.headers)
+        dialect = self.dialect_of(as_post)
+        if dialect is None and not head.path.endswith(_RESPONSES_PATH):
+            return None
+        error = UpgradeRequiredError("WebSocket is not spoken here; use HTTP.")
+        return self.error_reply(dialect or self.spoken_by(head), error, new_id())
+
+    @staticmethod
+    def error_reply(dialect: Dialect, error: MotiveError, exchange: str) -> tuple[int, dict[str, str], bytes]:
+        """An error as status, headers and body."""
+        return error.status, dialect.error_headers(error, exchange), dialect.render_error(error, exchange)
+
+    # A call's life
+
+    async def accept(self, incoming: Incoming, dialect: Dialect, port: Port) -> Exchange | None:
+        """Take a call. When this returns, either the port was told what to do, or the call is to be held.
+
+        Gives the exchange, or None if the call was answered or passed before it became one. Never raises: whatever goes
+        wrong becomes an error in the caller's dialect.
+        """
+        exchange = new_id()
+        try:
+            return await self._accept(incoming, dialect, port, exchange)
+        except MotiveError as error:
+            self._reject(incoming, dialect, port, error, exchange)
+        except Exception:
+            logger.exception("call failed exchange=%s dialect=%s", exchange, dialect.name)
+            failed = InternalError(f"The proxy failed on this call; its log has the reason under {exchange}.")
+            self._reject(incoming, dialect, port, failed, exchange)
+        return None
+
+    def _reject(self, incoming: Incoming, dialect: Dialect, port: Port, error: MotiveError, exchange: str) -> None:
+        status, headers, body = self.error_reply(dialect, error, exchange)
+        port.respond(status, headers | self._cors(incoming), body)
+
+    async def _accept(self, incoming: Incoming, dialect: Dialect, port: Port, exchange_id: str) -> Exchange | None:
+        forward = incoming.listener == "forward"
+        if self.closing:
+            if forward:
+                port.pass_through(None)
+                return None
+            raise UnavailableError("The proxy is shutting down.", code="shutting_down")
+        try:
+            request = dialect.parse_request(self._body(incoming))
+        except MotiveError:
+            if not forward:
+                raise
+            port.pass_through(None)  # not ours to judge: the real service will say what is wrong with it
+            return None
+        head = incoming.head
+        facts = CallFacts(
+            listener=incoming.listener,
+            dialect=dialect.name,
+            host=head.host,
+            port=head.port,
+            path=head.path,
+            headers=head.headers,
+            client_host=incoming.client_host,
+            credential=credential_identity(head.headers),
+            request=request,
+        )
+        decision: Decision = self._router.decide(facts)
+        match decision:
+            case Reject(error=error):
+                raise error
+            case Pass():
+                port.pass_through(decision.service)
+                return None
+            case Answer():
+                pass
+        exchange = Exchange(
+            exchange=exchange_id,
+            session=decision.session,
+            listener=incoming.listener,
+            head=head,
+            client_host=incoming.client_host,
+            credential=facts.credential,
+            dialect=dialect,
+            request=request,
+            port=port,
+            arrived_at=self.clock(),
+            service=decision.service,
+            pace_tokens_per_s=decision.pace_tokens_per_s,
+            extra_headers=self._cors(incoming),
+        )
+        if not await self._is_background(exchange, decision):
+            await self.pair.accept(exchange, decision, is_retry(head.headers))
+        return exchange
+
+    def _body(self, incoming: Incoming) -> bytes:
+        limit = self.config.limits.body_limit_bytes
+        if len(incoming.body) > limit:
+            raise PayloadTooLargeError(f"The body has {len(incoming.body)} bytes; the limit is {limit}.")
+        return decode_body(incoming.body, incoming.head.headers.get("content-encoding", ""), limit)
+
+    async def _is_background(self, exchange: Exchange, decision: Answer) -> bool:
+        """End a background call of a chat UI here, so that it never becomes a turn. Gives whether it was one."""
+        task = self._background.match(exchange.request, exchange.head.headers)
+        if task is None:
+            return False
+        rules = decision.rules
+        answered = decision.background == "answer" and not (
+            rules.when_joined and not await self.pair.is_present(exchange.session)
+        )
+        if answered or not rules.can_pass:
+            exchange.outcome = f"background {task.name}"
+            exchange.notice(self._background.answer(task, exchange.request))
+        else:
+            exchange.pass_on()
+        return True
+
+    def _cors(self, incoming: Incoming) -> dict[str, str]:
+        return self.cors_headers(incoming.head)
+
+    def cors_headers(self, head: RequestHead) -> dict[str, str]:
+        """Headers that let a page of another origin read a reply. See the Fetch standard, section 3.3: an origin is
+        allowed, credentials (cookies) never are."""
+        origin = head.headers.get("origin")
+        allowed = self.config.cors_origins
+        if origin is None or not ("*" in allowed or origin in allowed):
+            return {}
+        return {
+            "access-control-allow-origin": "*" if "*" in allowed else origin,
+            "access-control-expose-headers": "*, x-request-id, request-id, x-motive-session",
+            "vary": "origin",
+        }
+
+    def preflight(self, head: RequestHead) -> dict[str, str]:
+        """Headers of the reply to a preflight: what the SDK asks for is what it may send."""
+        headers = self.cors_headers(head)
+        if headers:
+            headers["access-control-allow-methods"] = "GET, POST, OPTIONS"
+            headers["access-control-allow-headers"] = head.headers.get("access-control-request-headers", "*")
+            headers["access-control-max-age"] = "600"
+            if head.headers.get("access-control-request-private-network") == "true":
+                headers["access-control-allow-private-network"] = "true"
+        return headers
+
+    async def delivered(self, exchange: Exchange) -> None:
+        """The reply to an exchange was handed to its client."""
+        await self.pair.delivered(exchange)
+
+    async def failed(self, exchange: Exchange) -> None:
+        """The reply to an exchange did not reach its client, or not whole."""
+        await self.pair.failed(exchange)
+
+    async def gone(self, exchange: Exchange) -> None:
+        """The client of an exchange left before there was a reply."""
+        await self.pair.gone(exchange)
+
+    async def released(self, exchange: Exchange) -> None:
+        """The operator let the real service answer an exchange."""
+        await self.pair.released(exchange)
+
+    async def sweep(self) -> None:
+        """Let time pass everywhere; to be called every ``cleanup_interval_s``."""
+        await self.pair.sweep(self.config.timing.session_ttl_s)
+
+    def shut_down(self) -> None:
+        """End every held call with an error in its dialect; take no new ones."""
+        self.closing = True
+        self.pair.stop(UnavailableError("The proxy is shutting down.", code="shutting_down"))
+
+    # What the origin tells
+
+    def health(self) -> Mapping[str, Any]:
+        """See ``origin.Site``."""
+        return {
+            "status": "closing" if self.closing else "ok",
+            "version": _VERSION,
+            "uptime_s": round(self.clock() - self._started_at, 3),
+            "held": len(self.pair.held),
+        }
+
+    async def sessions(self) -> list[dict[str, Any]]:
+        """See ``origin.Site``."""
+        now = self.clock()
+        return [self._describe(name, state, now) for name, state in (await self.pair.sessions()).items()]
+
+    def _describe(self, name: str, state: Session, now: float) -> dict[str, Any]:
+        held = self.pair.held
+
+        def call(exchange_id: str, deadline: float) -> dict[str, Any]:
+            exchange = held.get(exchange_id)
+            told: dict[str, Any] = {"call": exchange_id, "deadline_in_s": round(deadline - now, 3)}
+            if exchange is not None:
+                told |= {
+                    "dialect": exchange.dialect.name,
+                    "listener": exchange.listener,
+                    "client": exchange.client_host,
+                    "user_agent": exchange.head.headers.get("user-agent", ""),
+                    "stream": exchange.request.stream,
+                    "held_for_s": round(now - exchange.arrived_at, 3),
+                }
+            return told
+
+        seats = {"asker": (state.asker, asker_present), "answerer": (state.answerer, answerer_present)}
+        listening = state.listening
+        return {
+            "session": name,
+            "undecided": state.provisional,
+            "participants": [
+                {"role": role, "who": seat.who, "present": present(state, now)}
+                for role, (seat, present) in seats.items()
+                if seat is not None
+            ],
+            "listening": call(listening.call, listening.deadline) if listening is not None else None,
+            "prompts": [
+                {
+                    "prompt": prompt.prompt,
+                    "state": prompt.outcome or ("answered" if prompt.answer is not None else "open"),
+                    "shown": prompt.shown,
+                    "waiting_for_s": round(now - prompt.created_at, 3),
+                    "calls": [call(live.call, live.deadline) for live in prompt.calls],
+                }
+                for prompt in state.prompts
+            ],
+            "turns": state.turns,
+            "unsolicited": len(state.unsolicited),
+            "undelivered": len(state.undelivered),
+        }
+
+    async def close_session(self, session: str) -> bool:
+        """See ``origin.Site``."""
+        return await self.pair.close(unquote(session))
+
+    async def models(self, head: RequestHead) -> tuple[int, Mapping[str, str], bytes]:
+        """See ``origin.Site``."""
+        dialect = self.spoken_by(head)
+        created = int(self._started_at)
+        listed = [ModelInfo(session, created) for session in sorted(await self.pair.sessions())]
+        headers = {"content-type": "application/json", **dialect.reply_headers(new_id()), **self.cors_headers(head)}
+        return 200, headers, dialect.render_models(listed)
+
+    def refuse(self, head: RequestHead, status: int) -> tuple[int, Mapping[str, str], bytes]:
+        """See ``origin.Site``."""
+        served = "POST /v1/chat/completions, POST /v1/messages, GET /v1/models, GET /health, GET /admin/sessions"
+        message = f"{head.method} {head.path} is not served here. What is: {served}."
+        error = NotFoundError(message) if status == 404 else StatusError(status, message, code="not_served")
+        return self.error_reply(self.spoken_by(head), error, new_id())
+
+
+def new_id() -> str:
+    """A new exchange id."""
+    return secrets.token_hex(12)
+
+
+__all__ = ["Gateway", "Incoming", "new_id", "steady_clock"]

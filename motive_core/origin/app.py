@@ -1,0 +1,120 @@
+"""The web application of the origin: promoted replies, health, models and administration.
+
+Owns paths, methods and JSON. What it tells comes from a ``Site``; it knows no session and no proxy. Every call must
+carry the origin's secret: the port is open to every process of this machine, and only the proxy may use it.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from motive_core.dialects.base import RequestHead
+from motive_core.origin.streams import Streams
+
+SECRET_HEADER: Final = "x-motive-origin"
+
+
+class Site(Protocol):
+    """What the origin tells, and what it may do."""
+
+    def health(self) -> Mapping[str, Any]:
+        """State of the proxy, as JSON."""
+        ...
+
+    async def sessions(self) -> list[dict[str, Any]]:
+        """State of every session, as JSON."""
+        ...
+
+    async def close_session(self, session: str) -> bool:
+        """End a session. Gives False if there is none."""
+        ...
+
+    async def models(self, head: RequestHead) -> tuple[int, Mapping[str, str], bytes]:
+        """The open sessions as a list of models, in the caller's dialect: status, headers, body."""
+        ...
+
+    def refuse(self, head: RequestHead, status: int) -> tuple[int, Mapping[str, str], bytes]:
+        """An error in the caller's dialect for a path or a method that is not served."""
+        ...
+
+
+def make_app(site: Site, streams: Streams, secret: str) -> Starlette:
+    """The application. ``secret`` must be in ``x-motive-origin`` of every call."""
+
+    def head_of(request: Request) -> RequestHead:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        return RequestHead(
+            request.method,
+            request.url.hostname or "",
+            request.url.port or 80,
+            request.url.path,
+            request.url.query,
+            headers,
+        )
+
+    async def promoted(request: Request) -> Response:
+        reply = streams.take(request.path_params["token"])
+        if reply is None:
+            raise HTTPException(404)
+        reply.on_fetch()
+        return StreamingResponse(reply.chunks, headers=dict(reply.headers))
+
+    async def health(_: Request) -> Response:
+        return JSONResponse(dict(site.health()))
+
+    async def sessions(_: Request) -> Response:
+        return JSONResponse({"sessions": await site.sessions()})
+
+    async def close_session(request: Request) -> Response:
+        session = request.path_params["session"]
+        if await site.close_session(session):
+            return JSONResponse({"closed": session})
+        return JSONResponse({"error": {"message": f"There is no session {session!r}.", "code": "not_found"}}, 404)
+
+    async def models(request: Request) -> Response:
+        status, headers, body = await site.models(head_of(request))
+        return Response(body, status, dict(headers))
+
+    async def refused(request: Request, error: Exception) -> Response:
+        status = error.status_code if isinstance(error, HTTPException) else 500
+        status, headers, body = site.refuse(head_of(request), status)
+        return Response(body, status, dict(headers))
+
+    app = Starlette(
+        routes=[
+            Route("/p/{token}", promoted),
+            Route("/health", health),
+            Route("/v1/health", health),
+            Route("/v1/models", models),
+            Route("/models", models),
+            Route("/admin/sessions", sessions),
+            Route("/admin/sessions/{session:path}", close_session, methods=["DELETE"]),
+        ],
+        exception_handlers={HTTPException: refused},
+    )
+    app.router.redirect_slashes = False
+    app.add_middleware(_SecretRequired, secret=secret)
+    return app
+
+
+class _SecretRequired:
+    """Refuses every call that does not come from the proxy."""
+
+    def __init__(self, app: Any, secret: str) -> None:
+        self._app = app
+        self._secret = secret.encode()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        given = dict(scope.get("headers", [])).get(SECRET_HEADER.encode(), b"")
+        if hmac.compare_digest(given, self._secret):
+            await self._app(scope, receive, send)
+        else:
+            await Response("only the proxy may call this", 403)(scope, receive, send)

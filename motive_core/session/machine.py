@@ -1,0 +1,557 @@
+"""The pairing state machine: ``step(state, event, now) -> (state, commands)``.
+
+Owns what happens when a call arrives, ends, fails or runs out of time. Pure and total: no clock, no randomness, no
+I/O, and every event has a defined effect in every state (an unknown call has none). The rules are those of the design:
+an asker whose calls carry prompts, any number open at once; an answerer whose call carries the answer to the prompt
+that it owes and then listens for the next. After every event all that can be said is said: there is never a listening
+answerer together with a prompt that it could be shown.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Final, Literal, assert_never
+
+from motive_core.session.queries import answerer_sits, asker_sits, live_calls, next_due
+from motive_core.session.roles import first_stays_asker, role_of
+from motive_core.session.state import (
+    Answer,
+    Arrive,
+    Close,
+    Command,
+    Delivered,
+    ErrorKind,
+    Event,
+    Failed,
+    Gone,
+    LiveCall,
+    Outcome,
+    PassThrough,
+    Prompt,
+    Released,
+    Restarted,
+    Seat,
+    SendAnswer,
+    SendError,
+    SendNotice,
+    SendPrompt,
+    Session,
+    Tick,
+    Unsolicited,
+)
+
+_REMEMBERED: Final = 32
+"""How many digests of words, prompts and answers a session remembers for telling clients apart; also how many done
+prompts it keeps for retries, since every step looks at all prompts."""
+
+_KEPT_UNSOLICITED: Final = 100
+
+_FRESH: Final = Session()
+
+
+def step(state: Session, event: Event, now: float) -> tuple[Session, tuple[Command, ...]]:
+    """Apply one event at ``now`` (seconds; never going back). Gives the next state and what is to be done.
+
+    What became due before ``now`` happens first, each thing at its own time: a late ``Tick`` ends where ticks in time
+    would have ended.
+    """
+    commands: list[Command] = []
+    while (due := next_due(state)) is not None and due <= now:
+        state = _Step(state, due, commands).time_passes()
+    return _Step(state, now, commands).take(event), tuple(commands)
+
+
+class _Step:
+    """One step under way: the state so far, field by field, and the commands so far."""
+
+    def __init__(self, before: Session, now: float, commands: list[Command]) -> None:
+        self.before = before
+        self.now = now
+        self.commands = commands
+        self.asker = before.asker
+        self.answerer = before.answerer
+        self.provisional = before.provisional
+        self.prompts = {prompt.prompt: prompt for prompt in before.prompts}
+        self.listening = before.listening
+        self.owes = before.owes
+        self.shown = before.shown
+        self.answered = before.answered
+        self.unsolicited = before.unsolicited
+        self.undelivered = before.undelivered
+        self.turns = before.turns
+        self.next_prompt = before.next_prompt
+
+    def take(self, event: Event) -> Session:
+        """Apply the event. Gives the next state."""
+        match event:
+            case Arrive():
+                self.arrive(event)
+            case Gone(call):
+                self.lost(call, after_delivery=False)
+            case Failed(call):
+                self.lost(call, after_delivery=True)
+            case Delivered(call):
+                self.delivered(call)
+            case Released(call):
+                self.released(call)
+            case Restarted():
+                for live in live_calls(self.before):
+                    self.lost(live, after_delivery=False)
+            case Close():
+                return self.close()
+            case Tick():
+                return self.before
+            case _:
+                assert_never(event)
+        self.settle()
+        return self.after()
+
+    def after(self) -> Session:
+        """The next state; a fresh one if the session is over."""
+        if not self.prompts and not self.answerer_is_here() and not self.asker_is_here():
+            return _FRESH
+        return Session(
+            asker=self.asker,
+            answerer=self.answerer,
+            provisional=self.provisional,
+            prompts=tuple(self.prompts.values()),
+            listening=self.listening,
+            owes=self.owes,
+            shown=self.shown,
+            answered=self.answered,
+            unsolicited=self.unsolicited,
+            undelivered=self.undelivered,
+            turns=self.turns,
+            next_prompt=self.next_prompt,
+        )
+
+    def answerer_is_here(self) -> bool:
+        return answerer_sits(self.answerer, self.listening, self.now)
+
+    def asker_is_here(self) -> bool:
+        return asker_sits(self.asker, self.prompts.values(), self.now)
+
+    def set(self, prompt: Prompt) -> None:
+        self.prompts[prompt.prompt] = prompt
+
+    def unshow(self, prompt: Prompt) -> None:
+        """The answerer does not know this prompt, or not any more: it may be shown again."""
+        self.set(replace(prompt, shown="no", shown_by=""))
+
+    def unshow_all(self) -> None:
+        self.owes = ""
+        for prompt in list(self.prompts.values()):
+            if _waits(prompt) and prompt.shown != "no":
+                self.unshow(prompt)
+
+    def done(self, prompt: Prompt, outcome: Outcome, **changes: Any) -> None:
+        """This prompt is closed. It is kept for a while, for retries; only the latest few are."""
+        self.set(replace(prompt, outcome=outcome, closed_at=self.now, orphaned_at=None, **changes))
+        kept = [one for one in self.prompts.values() if one.outcome is not None and not one.sending]
+        if len(kept) > _REMEMBERED:
+            del self.prompts[min(kept, key=_closed_at).prompt]
+
+    def stay(self, seconds: float) -> None:
+        """The answerer counts as present for so long from now, live call or not."""
+        assert self.answerer is not None
+        self.answerer = replace(self.answerer, until=self.now + seconds, away=False)
+
+    # Arrivals
+
+    def arrive(self, event: Arrive) -> None:
+        if event.call in live_calls(self.before):
+            return
+        verdict = role_of(
+            self.before, event, asker_present=self.asker_is_here(), answerer_present=self.answerer_is_here()
+        )
+        if self.provisional and self.asker is not None and verdict in ("asker", "answerer", "first answers"):
+            self.decide_first(self.asker, event, stays=first_stays_asker(self.asker, event, verdict))
+        match verdict:
+            case "stranger":
+                self.refuse(event, "session_full")
+            case "passer-by":
+                self.commands.append(SendNotice(event.call, "left"))
+            case "first":
+                self.asker_arrives(event)
+                self.provisional = self.asker is not None
+            case "asker":
+                self.asker_arrives(event)
+            case "answerer" | "first answers":
+                self.answerer_arrives(event)
+            case _:
+                assert_never(verdict)
+
+    def decide_first(self, first: Seat, event: Arrive, *, stays: bool) -> None:
+        """The first client's role is known now. As the asker it keeps its prompts; as the answerer its words were a
+        ping, and its newest call listens."""
+        self.provisional = False
+        if stays:
+            return
+        prompts = list(self.prompts.values())
+        self.prompts.clear()
+        for prompt in prompts:
+            for live in prompt.calls:
+                self.listen(live)
+        # Without a call it has gone before: what comes now waits for its return, and gets no ``on_lost``.
+        away = self.listening is None
+        self.asker = None
+        self.answerer = replace(first, first_key=prompts[-1].key if prompts else "", until=self.now, away=away)
+
+    def refuse(self, event: Arrive, kind: ErrorKind) -> None:
+        """There is no room for this call: the real service answers it if it can, else an error does."""
+        wants_pass = event.rules.on_full == "pass" or kind == "session_full"
+        if wants_pass and event.rules.can_pass:
+            self.commands.append(PassThrough(event.call))
+        else:
+            self.commands.append(SendError(event.call, kind))
+
+    def asker_arrives(self, event: Arrive) -> None:
+        rules = event.rules
+        present = self.answerer_is_here()
+        twin = self.twin_of(event)
+        if rules.when_joined and not present and (twin is None or twin.answer is None):
+            self.commands.append(PassThrough(event.call) if rules.can_pass else SendError(event.call, "answerer_left"))
+            return
+        self.seat_asker(event)
+        if event.join != "no":
+            self.commands.append(SendNotice(event.call, "paired" if present else "waiting"))
+            return
+        timeout_s = rules.hold_timeout_s if present else rules.handshake_timeout_s
+        live = LiveCall(event.call, self.now + timeout_s, rules)
+        if twin is not None and twin.outcome is None:
+            self.set(replace(twin, calls=(*twin.calls, live), orphaned_at=None))
+        elif twin is not None and twin.answer is not None:
+            self.commands.append(SendAnswer(event.call, twin.prompt, twin.answer))
+            self.set(replace(twin, sending=(*twin.sending, event.call)))
+        elif sum(prompt.outcome is None for prompt in self.prompts.values()) >= rules.queue_limit:
+            self.refuse(event, "queue_full")
+        else:
+            prompt = f"p{self.next_prompt}"
+            self.next_prompt += 1
+            self.set(
+                Prompt(
+                    prompt=prompt,
+                    who=event.who,
+                    key=event.key,
+                    digest=event.digest,
+                    words=event.words,
+                    context=event.context,
+                    quotes=event.quotes,
+                    rules=rules,
+                    created_at=self.now,
+                    calls=(live,),
+                )
+            )
+
+    def twin_of(self, event: Arrive) -> Prompt | None:
+        """The prompt that this call says again: an open one, or an answered one if the call is marked as a retry."""
+        for prompt in reversed(self.prompts.values()):
+            if prompt.key != event.key:
+                continue
+            if prompt.outcome is None:
+                if event.rules.twins == "attach" or event.retry or not prompt.calls:
+                    return prompt
+            elif event.retry and prompt.outcome == "answered":
+                return prompt
+        return None
+
+    def seat_asker(self, event: Arrive) -> None:
+        seat = self.asker
+        if seat is None or (seat.who != event.who and not self.asker_is_here()):
+            seat = Seat(event.who, self.now, event.shape, first_key=event.key)
+        self.asker = replace(
+            seat,
+            until=self.now + event.rules.turn_timeout_s,
+            said=(*seat.said, event.digest)[-_REMEMBERED:],
+            last_key=event.key,
+            asks=seat.asks or event.asks,
+        )
+
+    def answerer_arrives(self, event: Arrive) -> None:
+        seat = self.seat_answerer(event)
+        is_first = not seat.first_key
+        owed = self.prompts.get(self.owes)
+        if owed is not None and not _waits(owed):
+            owed = None
+        joins = event.join == "word" or (event.join == "first" and owed is None)
+        repeats = event.key == seat.last_key and (
+            event.retry or event.replies_to != "" or seat.last_key == seat.first_key
+        )
+        self.answerer = replace(
+            seat,
+            said=(*seat.said, event.digest)[-_REMEMBERED:],
+            first_key=seat.first_key or event.key,
+            last_key=event.key,
+            away=False,
+        )
+        if event.leave:
+            self.leave(event)
+            return
+        if joins or repeats or is_first:
+            if owed is not None:
+                self.unshow(owed)
+        elif event.refused:
+            self.stay(event.rules.turn_timeout_s)
+            self.commands.append(SendNotice(event.call, "refused", event.refused))
+            return
+        elif owed is not None and self.has_seen(event, owed):
+            self.send(owed, event.answer)
+            self.answered = (*self.answered, event.answer.digest)[-_REMEMBERED:]
+            self.owes = ""
+            self.turns += 1
+        else:
+            unsolicited = Unsolicited(self.now, event.words)
+            self.unsolicited = (*self.unsolicited, unsolicited)[-_KEPT_UNSOLICITED:]
+            if owed is not None:
+                self.unshow(owed)
+            elif self.owes:
+                self.owes = ""
+                self.stay(event.rules.turn_timeout_s)
+                self.commands.append(SendNotice(event.call, "late"))
+                return
+        rules = event.rules
+        timeout_s = rules.hold_timeout_s if self.asker_is_here() else rules.handshake_timeout_s
+        self.listen(LiveCall(event.call, self.now + timeout_s, rules))
+
+    def seat_answerer(self, event: Arrive) -> Seat:
+        """The answerer's seat, with the author in it. A new one owes nothing, and has seen nothing."""
+        seat = self.answerer
+        if seat is not None and seat.who == event.who:
+            return seat
+        self.unshow_all()
+        return Seat(event.who, self.now, event.shape, event.asks)
+
+    def has_seen(self, event: Arrive, owed: Prompt) -> bool:
+        """Whether the author of these words knew the prompt that it owes an answer to."""
+        if event.replies_to == owed.digest:
+            # A prompt with the words of an earlier one is not proven by a quotation of either.
+            return owed.shown == "yes" or self.shown.count(owed.digest) == 1
+        if event.replies_to != "" and event.replies_to in self.shown:
+            return False
+        return owed.shown == "yes"
+
+    def listen(self, live: LiveCall) -> None:
+        """This call waits for the next prompt; an older one of the same answerer ends."""
+        self.supersede()
+        self.listening = live
+
+    def supersede(self) -> None:
+        if self.listening is not None:
+            self.commands.append(SendError(self.listening.call, "superseded"))
+            self.listening = None
+
+    def leave(self, event: Arrive) -> None:
+        self.supersede()
+        self.commands.append(SendNotice(event.call, "left"))
+        self.unshow_all()
+        self.stay(0.0)
+        self.answerer_goes()
+
+    # Calls that end
+
+    def lost(self, call: str, *, after_delivery: bool) -> None:
+        """A call ended without our saying so. ``after_delivery``: even if it had been counted as delivered."""
+        if self.unlisten(call):
+            return
+        for prompt in self.prompts.values():
+            if any(live.call == call for live in prompt.calls):
+                calls = tuple(live for live in prompt.calls if live.call != call)
+                self.set(replace(prompt, calls=calls, orphaned_at=None if calls or prompt.sending else self.now))
+                return
+            if prompt.shown_by == call and (
+                prompt.shown == "sending" or (after_delivery and prompt.shown == "yes" and _waits(prompt))
+            ):
+                self.show_failed(prompt)
+                return
+            if call in prompt.sending or (after_delivery and call in prompt.delivered):
+                self.answer_failed(prompt, call)
+                return
+
+    def unlisten(self, call: str) -> bool:
+        """Take this call away from the answerer, if it is the one that listens."""
+        if self.listening is None or self.listening.call != call:
+            return False
+        rejoin_window_s = self.listening.rules.rejoin_window_s
+        self.listening = None
+        self.stay(rejoin_window_s)
+        return True
+
+    def show_failed(self, prompt: Prompt) -> None:
+        """A prompt did not arrive after all (unless it was answered: then it did)."""
+        if not _waits(prompt):
+            self.set(replace(prompt, shown="yes"))
+            return
+        self.unshow(prompt)
+        if self.listening is None:
+            self.stay(prompt.rules.rejoin_window_s)
+
+    def answer_failed(self, prompt: Prompt, call: str) -> None:
+        """An answer did not arrive after all. If it reached nobody else, it waits for a retry of its prompt."""
+        sending = tuple(one for one in prompt.sending if one != call)
+        delivered = tuple(one for one in prompt.delivered if one != call)
+        prompt = replace(prompt, sending=sending, delivered=delivered)
+        if not sending and not delivered:
+            prompt = replace(prompt, outcome=None, closed_at=0.0, orphaned_at=self.now)
+        self.set(prompt)
+
+    def delivered(self, call: str) -> None:
+        for prompt in self.prompts.values():
+            if prompt.shown_by == call and prompt.shown == "sending":
+                self.set(replace(prompt, shown="yes"))
+                return
+            if call in prompt.sending:
+                sending = tuple(one for one in prompt.sending if one != call)
+                delivered = (*prompt.delivered, call)
+                if prompt.outcome is None:
+                    self.done(prompt, "answered", sending=sending, delivered=delivered)
+                else:
+                    self.set(replace(prompt, sending=sending, delivered=delivered))
+                if self.asker is not None:
+                    until = max(self.asker.until, self.now + prompt.rules.turn_timeout_s)
+                    self.asker = replace(self.asker, until=until)
+                return
+
+    def released(self, call: str) -> None:
+        if self.unlisten(call):
+            return
+        for prompt in self.prompts.values():
+            if any(live.call == call for live in prompt.calls):
+                rest = replace(prompt, calls=tuple(live for live in prompt.calls if live.call != call))
+                if rest.calls:
+                    self.set(rest)
+                else:
+                    self.done(rest, "passed")
+                return
+
+    def close(self) -> Session:
+        """End the session: every call that is held is told so."""
+        if self.listening is not None:
+            self.commands.append(SendError(self.listening.call, "closed"))
+        for prompt in self.prompts.values():
+            for live in prompt.calls:
+                self.pass_or_fail(live, "pass" if live.rules.when_joined else "error", "closed")
+        return _FRESH
+
+    def pass_or_fail(self, live: LiveCall, policy: Literal["pass", "error", "wait"], kind: ErrorKind) -> bool:
+        """End one call of the asker by policy. Gives whether it was passed."""
+        if policy == "pass" and live.rules.can_pass:
+            self.commands.append(PassThrough(live.call))
+            return True
+        self.commands.append(SendError(live.call, kind))
+        return False
+
+    # Time
+
+    def time_passes(self) -> Session:
+        """Do everything that is due by now. Gives the next state."""
+        listening = self.listening
+        if listening is not None and listening.deadline <= self.now:
+            self.unlisten(listening.call)
+            notice = listening.rules.on_idle == "notice"
+            self.commands.append(SendNotice(listening.call, "idle") if notice else SendError(listening.call, "idle"))
+        for prompt in list(self.prompts.values()):
+            self.expire(prompt)
+        if self.answerer is not None and not self.answerer.away and not self.answerer_is_here():
+            self.answerer_goes()
+        self.settle()
+        return self.after()
+
+    def expire(self, prompt: Prompt) -> None:
+        retry_window_s = prompt.rules.retry_window_s
+        if prompt.outcome is not None:
+            if prompt.closed_at + retry_window_s <= self.now:
+                del self.prompts[prompt.prompt]
+            return
+        if prompt.orphaned_at is not None and prompt.orphaned_at + retry_window_s <= self.now:
+            self.done(prompt, "expired")
+            if prompt.answer is not None:
+                self.tell_undelivered(prompt.answer)
+            return
+        due = [live for live in prompt.calls if live.deadline <= self.now]
+        if not due:
+            return
+        passed = [self.pass_or_fail(live, live.rules.on_timeout, "hold_timeout") for live in due]
+        rest = replace(prompt, calls=tuple(live for live in prompt.calls if live.deadline > self.now))
+        if rest.calls:
+            self.set(rest)
+        elif any(passed):
+            self.done(rest, "passed")
+        else:
+            self.set(replace(rest, orphaned_at=self.now))
+
+    def tell_undelivered(self, answer: Answer) -> None:
+        """An answer that nobody came back for: kept, and its author is told."""
+        self.undelivered = (*self.undelivered, answer)[-_REMEMBERED:]
+        if self.listening is not None:
+            self.commands.append(SendNotice(self.listening.call, "undelivered"))
+            turn_timeout_s = self.listening.rules.turn_timeout_s
+            self.listening = None
+            self.stay(turn_timeout_s)
+
+    def answerer_goes(self) -> None:
+        """Nobody is there to answer any more: each open prompt gets its ``on_lost``."""
+        assert self.answerer is not None
+        self.answerer = replace(self.answerer, away=True)
+        for prompt in list(self.prompts.values()):
+            ending = [live for live in prompt.calls if live.rules.on_lost != "wait"]
+            if not ending:
+                continue
+            passed = [self.pass_or_fail(live, live.rules.on_lost, "answerer_left") for live in ending]
+            rest = replace(prompt, calls=tuple(live for live in prompt.calls if live.rules.on_lost == "wait"))
+            if rest.calls:
+                self.set(rest)
+            else:
+                self.done(rest, "passed" if all(passed) else "failed")
+
+    # What can be said now
+
+    def settle(self) -> None:
+        """Send every answer that has a call to go to, then show the listening answerer a prompt."""
+        for prompt in self.prompts.values():
+            if prompt.answer is not None and prompt.calls:
+                self.send(prompt, prompt.answer)
+        if self.listening is not None:
+            self.show_next(self.listening)
+
+    def send(self, prompt: Prompt, answer: Answer) -> None:
+        """Give this answer to every live call of its prompt; with none it waits on the prompt."""
+        calls = tuple(live.call for live in prompt.calls)
+        self.commands += [SendAnswer(call, prompt.prompt, answer) for call in calls]
+        self.set(replace(prompt, answer=answer, calls=(), sending=(*prompt.sending, *calls)))
+
+    def show_next(self, listening: LiveCall) -> None:
+        owed = self.prompts.get(self.owes)
+        if owed is None or owed.outcome is not None:
+            self.owes = ""  # whoever listens is past it: its next words are no late answer
+        prompt = self.to_show()
+        if prompt is None:
+            return
+        assert self.answerer is not None
+        before = self.answerer.shown
+        self.commands.append(SendPrompt(listening.call, prompt, context=not before or before not in prompt.quotes))
+        self.set(replace(prompt, shown="sending", shown_by=listening.call))
+        if prompt.prompt != self.owes:
+            self.shown = (*self.shown, prompt.digest)[-_REMEMBERED:]
+        self.owes = prompt.prompt
+        self.listening = None
+        until = self.now + listening.rules.turn_timeout_s
+        self.answerer = replace(self.answerer, shown=prompt.digest, until=until, away=False)
+
+    def to_show(self) -> Prompt | None:
+        """The prompt that is owed, if it can be answered, else the oldest that was not shown and has a live call."""
+        owed = self.prompts.get(self.owes)
+        if owed is not None and _waits(owed) and owed.calls:
+            return owed
+        for prompt in self.prompts.values():
+            if _waits(prompt) and prompt.shown == "no" and prompt.calls:
+                return prompt
+        return None
+
+
+def _waits(prompt: Prompt) -> bool:
+    """Whether an answer to this prompt is still wanted."""
+    return prompt.outcome is None and prompt.answer is None
+
+
+def _closed_at(prompt: Prompt) -> float:
+    return prompt.closed_at

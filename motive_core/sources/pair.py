@@ -1,0 +1,315 @@
+"""The ``pair`` source: two clients meet in a session, and each is answered with what the other said.
+
+Owns the way between exchanges and the session machine: what arrives becomes an event, a step is swapped into the
+backend, and its commands end exchanges. Owns the timers of the sessions, too. What a step does is the machine's
+business, how a reply looks the exchange's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, assert_never
+
+from motive_core.backends.base import Backend
+from motive_core.errors import (
+    ConflictError,
+    HoldTimeoutError,
+    InternalError,
+    MotiveError,
+    RateLimitedError,
+    UnavailableError,
+)
+from motive_core.exchange import Exchange
+from motive_core.ir import Tool, ToolCallPart
+from motive_core.relay import (
+    CommandError,
+    Relayed,
+    answer_of,
+    fingerprint,
+    is_leave,
+    join_of,
+    prompt_parts,
+    relayed,
+    request_key,
+)
+from motive_core.routing import Answer as AnswerDecision
+from motive_core.session import (
+    Answer,
+    Arrive,
+    Close,
+    Command,
+    Delivered,
+    ErrorKind,
+    Event,
+    Failed,
+    Gone,
+    NoticeKind,
+    PassThrough,
+    Released,
+    SendAnswer,
+    SendError,
+    SendNotice,
+    SendPrompt,
+    Session,
+    Tick,
+    answerer_present,
+    live_calls,
+    next_due,
+    step,
+)
+
+logger = logging.getLogger(__name__)
+
+type Spawn = Callable[[Coroutine[Any, Any, None]], object]
+
+NOTICES: Final[dict[NoticeKind, str]] = {
+    "paired": "You are paired: the other side is here. What you send next goes to it.",
+    "waiting": "You are in the session, and nobody is here to answer yet. What you send next waits for them.",
+    "late": "Too late: the call that you answered has ended in the meantime. Your words were not sent. "
+    "Say anything to see the next prompt.",
+    "refused": "Not sent: {detail}. The call still waits for your answer.",
+    "undelivered": "Your last answer was not delivered: the app went away and did not come back for it. "
+    "Say anything to see the next prompt.",
+    "idle": "Nothing has come yet. Say anything to go on waiting.",
+    "left": "You have left the session. Its calls go on without you; a join word brings you back.",
+}
+
+_CALLS_AT_ONCE: Final = 64
+"""How many tool calls one answer may make."""
+
+_TIMER_SLACK_S: Final = 0.001
+"""A timer may fire a little early by the session's clock; this much later it is surely due."""
+
+
+def error_for(kind: ErrorKind, session: str) -> MotiveError:
+    """The error that a client sees when the machine ends its call with ``kind``."""
+    match kind:
+        case "superseded":
+            return ConflictError("A newer call of this client took its place.", code="superseded")
+        case "session_full":
+            return ConflictError(
+                f"Session {session!r} has both its clients. Use another model name, or end the session with "
+                f"DELETE /admin/sessions/{session}.",
+                code="session_full",
+            )
+        case "queue_full":
+            return RateLimitedError(f"Too many prompts wait in session {session!r}.", code="queue_full")
+        case "hold_timeout":
+            return HoldTimeoutError("Nobody answered in time.")
+        case "idle":
+            return HoldTimeoutError("No prompt came in time. Call again to go on waiting.", code="idle")
+        case "answerer_left":
+            return UnavailableError(f"Nobody is there to answer in session {session!r}.", code="answerer_left")
+        case "closed":
+            return UnavailableError(f"Session {session!r} was ended by the operator.", code="session_closed")
+        case _:
+            assert_never(kind)
+
+
+class PairSource:
+    """See the module. ``clock`` gives seconds that never go back; ``spawn`` runs a coroutine in the background."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        clock: Callable[[], float],
+        spawn: Spawn,
+        join_words: tuple[str, ...],
+        max_sessions: int,
+    ) -> None:
+        self._backend = backend
+        self._clock = clock
+        self._spawn = spawn
+        self._held: dict[str, Exchange] = {}
+        self._timers: dict[str, tuple[float, asyncio.TimerHandle]] = {}
+        self._touched: dict[str, float] = {}
+        self.join_words = join_words
+        self.max_sessions = max_sessions
+
+    @property
+    def held(self) -> dict[str, Exchange]:
+        """Every exchange in its charge that has not ended, or not been seen delivered, by id."""
+        return self._held
+
+    async def accept(self, exchange: Exchange, decision: AnswerDecision, retry: bool) -> None:
+        """Take charge of an exchange: see ``Source``."""
+        session = exchange.session
+        said = relayed(exchange.request, with_system=decision.relay_system, with_context=decision.relay_context)
+        self._held[exchange.exchange] = exchange
+        while True:
+            stored = await self._backend.load(session)
+            if stored.version == 0 and await self._backend.count() >= self.max_sessions:
+                del self._held[exchange.exchange]
+                exchange.fail(RateLimitedError("Too many sessions are open.", code="too_many_sessions"))
+                return
+            event = self._arrival(exchange, decision, said, retry, stored.state)
+            if await self._apply(session, stored.state, stored.version, event):
+                return
+
+    def _arrival(
+        self, exchange: Exchange, decision: AnswerDecision, said: Relayed, retry: bool, state: Session
+    ) -> Arrive:
+        request, headers = exchange.request, exchange.head.headers
+        who = fingerprint(exchange.listener, exchange.client_host, exchange.credential, headers.get("user-agent", ""))
+        answer, refused = Answer(said.words, said.digest), ""
+        if decision.role != "asker":
+            try:
+                ids = (f"call_{exchange.exchange}{number:02d}" for number in range(_CALLS_AT_ONCE))
+                answer = answer_of(said.words, self._owed_tools(state), ids)
+            except CommandError as error:
+                refused = str(error)
+        return Arrive(
+            call=exchange.exchange,
+            who=who,
+            key=request_key(who, request, headers.get("idempotency-key", "")),
+            digest=said.digest,
+            words=said.words,
+            answer=answer,
+            rules=decision.rules,
+            role=decision.role,
+            join=join_of(said.words, self.join_words),
+            leave=is_leave(said.words),
+            asks=said.asks,
+            shape=said.shape,
+            context=said.context,
+            quotes=said.quotes,
+            replies_to=said.replies_to,
+            retry=retry,
+            refused=refused,
+        )
+
+    def _owed_tools(self, state: Session) -> tuple[Tool, ...]:
+        """The tools of the app's call that the answerer owes an answer to."""
+        for prompt in state.prompts:
+            if prompt.prompt == state.owes:
+                exchanges = [self._held[live.call] for live in prompt.calls if live.call in self._held]
+                return exchanges[0].request.tools if exchanges else ()
+        return ()
+
+    async def delivered(self, exchange: Exchange) -> None:
+        """See ``Source``."""
+        await self._ended(exchange, Delivered(exchange.exchange))
+
+    async def failed(self, exchange: Exchange) -> None:
+        """See ``Source``."""
+        await self._ended(exchange, Failed(exchange.exchange))
+
+    async def gone(self, exchange: Exchange) -> None:
+        """See ``Source``."""
+        await self._ended(exchange, Gone(exchange.exchange))
+
+    async def released(self, exchange: Exchange) -> None:
+        """See ``Source``."""
+        await self._ended(exchange, Released(exchange.exchange))
+
+    async def _ended(self, exchange: Exchange, event: Event) -> None:
+        if self._held.pop(exchange.exchange, None) is not None:
+            await self._dispatch(exchange.session, event)
+
+    async def close(self, session: str) -> bool:
+        """End a session: every call that it holds gets an error. Gives False if there is no such session."""
+        if (await self._backend.load(session)).version == 0:
+            return False
+        await self._dispatch(session, Close())
+        return True
+
+    async def sweep(self, idle_s: float) -> None:
+        """Let time pass in every session, and drop those that hold no call and were idle for ``idle_s``."""
+        now = self._clock()
+        for session, state in (await self._backend.all()).items():
+            await self._dispatch(session, Tick())
+            if not live_calls(state) and now - self._touched.get(session, now) > idle_s:
+                await self._dispatch(session, Close())
+
+    async def is_present(self, session: str) -> bool:
+        """Whether somebody is there to answer in this session."""
+        return answerer_present((await self._backend.load(session)).state, self._clock())
+
+    async def sessions(self) -> dict[str, Session]:
+        """The state of every session, by id."""
+        return await self._backend.all()
+
+    def stop(self, error: MotiveError) -> None:
+        """End every held call with an error, and all timers."""
+        for _, timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        for exchange in list(self._held.values()):
+            exchange.fail(error)
+
+    async def _dispatch(self, session: str, event: Event) -> None:
+        while True:
+            stored = await self._backend.load(session)
+            if await self._apply(session, stored.state, stored.version, event):
+                return
+
+    async def _apply(self, session: str, state: Session, version: int, event: Event) -> bool:
+        after, commands = step(state, event, self._clock())
+        if not await self._backend.swap(session, after, version):
+            return False
+        self._schedule(session, after)
+        for command in commands:
+            self._run(session, command)
+        return True
+
+    def _schedule(self, session: str, state: Session) -> None:
+        """Keep one timer a session, at its next deadline or before it (a timer that is early sets the next one)."""
+        due = next_due(state)
+        timer = self._timers.get(session)
+        if due is None:
+            self._touched.pop(session, None)
+            if timer is not None:
+                timer[1].cancel()
+                del self._timers[session]
+            return
+        self._touched[session] = now = self._clock()
+        if timer is not None:
+            if timer[0] <= due:
+                return
+            timer[1].cancel()
+        handle = asyncio.get_running_loop().call_later(max(0.0, due - now) + _TIMER_SLACK_S, self._fire, session)
+        self._timers[session] = (due, handle)
+
+    def _fire(self, session: str) -> None:
+        self._timers.pop(session, None)
+        self._spawn(self._dispatch(session, Tick()))
+
+    def _run(self, session: str, command: Command) -> None:
+        """Carry out one command. Whatever goes wrong ends that call only."""
+        exchange = self._held.get(command.call)
+        if exchange is None:
+            self._spawn(self._dispatch(session, Failed(command.call)))
+            return
+        try:
+            sent = self._send(exchange, command)
+        except Exception:
+            logger.exception("reply failed exchange=%s session=%s", exchange.exchange, session)
+            exchange.fail(InternalError("The reply could not be made; the log has the reason."))
+            sent = False
+        if not sent:
+            self._held.pop(command.call, None)
+            self._spawn(self._dispatch(session, Failed(command.call)))
+
+    def _send(self, exchange: Exchange, command: Command) -> bool:
+        match command:
+            case SendPrompt(_, prompt, context):
+                return exchange.answer(prompt_parts(prompt.words, prompt.context if context else ()))
+            case SendAnswer(_, _, answer):
+                calls_tool = any(isinstance(part, ToolCallPart) for part in answer.parts)
+                return exchange.answer(answer.parts, "tool_calls" if calls_tool else "stop")
+            case _:
+                # The machine forgets these calls with the command: nothing more will be told of them.
+                del self._held[exchange.exchange]
+        match command:
+            case SendNotice(_, kind, detail):
+                exchange.notice(NOTICES[kind].format(detail=detail))
+            case SendError(_, kind):
+                exchange.fail(error_for(kind, exchange.session))
+            case PassThrough():
+                exchange.pass_on()
+            case _:
+                assert_never(command)
+        return True

@@ -1,0 +1,7 @@
+"""Lets the room's own assertions explain themselves as those of a test do."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.register_assert_rewrite("tests.core.session.room")

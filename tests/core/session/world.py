@@ -1,0 +1,295 @@
+"""A world around one session, for the property tests: clients with a true identity that only the test knows.
+
+The world plays the network and the clients' memories, and checks after every step what a client may rely on. It looks
+into the machine's state only to keep clients from doing what no machine could tell from another client's doing: see
+``may_say``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal, assert_never
+
+from motive_core.session import (
+    Arrive,
+    Command,
+    Delivered,
+    Event,
+    Failed,
+    Gone,
+    PassThrough,
+    Prompt,
+    Released,
+    Restarted,
+    Rules,
+    Seat,
+    SendAnswer,
+    SendError,
+    SendNotice,
+    SendPrompt,
+    Session,
+    Tick,
+    live_calls,
+    next_due,
+    step,
+)
+from tests.core.session.room import arrival, check_state, line, waits
+
+type Key = tuple[str, float]
+"""A prompt: its id, which the next session uses again, and its time."""
+
+
+def key_of(prompt: Prompt) -> Key:
+    return (prompt.prompt, prompt.created_at)
+
+
+@dataclass(eq=False)
+class Client:
+    """Who calls. ``history`` is what its screen shows, where it has one: author, text, and the prompt, if it is one."""
+
+    name: str
+    who: str
+    remembers: bool = False
+    asks: bool = False
+    role: Literal["asker", "answerer"] | None = None
+    history: list[tuple[Literal["user", "assistant"], str, Key | None]] = field(default_factory=list)
+    last: Arrive | None = None
+
+    def replies_to(self) -> tuple[str, Key | None]:
+        """The last assistant message of its history, and the prompt that it is."""
+        return next(((text, prompt) for who, text, prompt in reversed(self.history) if who == "assistant"), ("", None))
+
+
+@dataclass(eq=False)
+class Call:
+    """One call of a client. ``told``: the reply was reported as delivered, and not as failed since."""
+
+    client: Client
+    event: Arrive
+    reply: SendPrompt | SendAnswer | None = None
+    told: bool = False
+    in_flight: bool = False
+    got: bool = False
+
+
+class World:
+    """See the module."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.state = Session()
+        self.count = 0
+        self.calls: dict[str, Call] = {}
+        self.held: set[str] = set()
+        self.authors: dict[Key, Client] = {}
+        self.words: dict[Key, str] = {}
+        self.showings: dict[Key, tuple[str, bool]] = {}
+        """Of each prompt, the call that it was last shown to, and whether something justifies to show it again."""
+
+    # What clients do
+
+    def says(self, client: Client, text: str, *, rules: Rules, retry: bool = False, refused: str = "") -> None:
+        """A new message, or the last one again if the text is the same."""
+        if client.last is not None and client.last.digest == text:
+            event = replace(client.last, retry=retry, rules=rules, call=self.new_call())
+        else:
+            event = arrival(
+                self.new_call(),
+                client.who,
+                text,
+                history=tuple(text for _, text, _ in client.history),
+                shape=client.name if client.asks else "",
+                replies_to=client.replies_to()[0],
+                asks=client.asks,
+                role=client.role,
+                rules=rules,
+                retry=retry,
+                refused=refused,
+            )
+        self.arrives(client, event)
+
+    def says_again(self, earlier: Call, *, retry: bool) -> None:
+        """An earlier call once more: a retry, a hedge or a twin."""
+        self.arrives(earlier.client, replace(earlier.event, call=self.new_call(), retry=retry))
+
+    def new_call(self) -> str:
+        self.count += 1
+        return f"c{self.count}"
+
+    def arrives(self, client: Client, event: Arrive) -> None:
+        repeats = client.last is not None and client.last.key == event.key
+        for key, (call, _) in self.showings.items():
+            shown = self.calls[call]
+            excused = repeats or event.join != "no" or event.leave or not shown.told
+            if shown.client is client and (excused or self.quotes_another(event, key)):
+                self.showings[key] = (call, True)
+        self.calls[event.call] = Call(client, event)
+        self.held.add(event.call)
+        client.last = event
+        self.apply(event, client)
+
+    def quotes_another(self, event: Arrive, key: Key) -> bool:
+        """Whether the history shows that its author has an earlier prompt of this session before its eyes."""
+        return event.replies_to in self.state.shown and event.replies_to != self.words[key]
+
+    def may_say(self, client: Client, *, joins: bool) -> bool:
+        """Whether the machine can know who says this.
+
+        A client with nothing to tell it by (no role of its own, no visible prompt, no history) that speaks alone in a
+        room, or says a join word while it asks, is the same to any observer as a look-alike of it that came in.
+        """
+        if client.role is not None:
+            return True
+        asker, answerer = self.state.asker, self.state.answerer
+        if asker is not None and asker.who == client.who and (joins or self.state.provisional):
+            alone = self.state.provisional and not any(prompt.calls for prompt in self.state.prompts)
+            return alone or self.recognised(client, asker) or (client.asks and not joins)
+        if asker is None and answerer is not None and answerer.who == client.who:
+            return joins or self.recognised(client, answerer)
+        return True
+
+    def recognised(self, client: Client, seat: Seat) -> bool:
+        return any(text in seat.said for _, text, _ in client.history)
+
+    # What the network does
+
+    def delivers(self, call: str, *, arrives: bool) -> None:
+        """A reply was handed over; whether it ``arrives`` is another matter."""
+        sent = self.calls[call]
+        sent.told, sent.in_flight = True, False
+        if arrives:
+            self.remember(sent)
+        self.apply(Delivered(call))
+
+    def fails(self, call: str, *, arrived: bool, event: type[Failed | Gone] = Failed) -> None:
+        """A delivery is reported as failed. It may have arrived nevertheless."""
+        sent = self.calls[call]
+        self.held.discard(call)
+        if event is Failed or sent.in_flight:
+            self.excuse(call)
+            sent.told = sent.in_flight = False
+            if arrived:
+                self.remember(sent)
+        self.apply(event(call))
+
+    def restarts(self) -> None:
+        self.held.clear()
+        for call, sent in self.calls.items():
+            if sent.in_flight:
+                sent.in_flight = False
+                self.excuse(call)
+        self.apply(Restarted())
+
+    def releases(self, call: str) -> None:
+        self.held.discard(call)
+        self.apply(Released(call))
+
+    def passes(self, seconds: float) -> None:
+        self.now += seconds
+        self.apply(Tick())
+
+    def excuse(self, call: str) -> None:
+        """What was shown to this call may be shown again."""
+        for key, (shown_by, _) in self.showings.items():
+            if shown_by == call:
+                self.showings[key] = (call, True)
+
+    def remember(self, call: Call) -> None:
+        if call.got or call.reply is None or not call.client.remembers:
+            return
+        call.got = True
+        history = call.client.history
+        history.append(("user", call.event.digest, None))
+        match call.reply:
+            case SendPrompt(_, prompt):
+                history.append(("assistant", prompt.digest, key_of(prompt)))
+            case SendAnswer(_, _, answer):
+                history.append(("assistant", answer.digest, None))
+            case _:
+                assert_never(call.reply)
+
+    # What must hold
+
+    def apply(self, event: Event, author: Client | None = None) -> None:
+        before = {key_of(prompt): prompt for prompt in self.state.prompts}
+        sat = self.state.answerer
+        self.state, commands = step(self.state, event, self.now)
+        for prompt in self.state.prompts:
+            key = key_of(prompt)
+            if key not in before:
+                assert author is not None, "a prompt out of nothing"
+                self.authors[key] = author
+                self.words[key] = prompt.digest
+            elif prompt.answer is not None and before[key].answer is None:
+                assert isinstance(event, Arrive)
+                assert author is not None
+                self.check_seen(author, event, prompt)
+        if self.state.answerer is None or sat is None or self.state.answerer.who != sat.who:
+            self.showings = {key: (call, True) for key, (call, _) in self.showings.items()}
+        for command in commands:
+            self.check_command(command)
+        if any(isinstance(one, SendError) and one.kind == "session_full" for one in commands):
+            assert isinstance(event, Arrive)
+            assert commands[-1].call == event.call, "a stranger disturbs somebody"
+        waiting = [live.call for prompt in self.state.prompts for live in prompt.calls]
+        listening = [self.state.listening.call] if self.state.listening is not None else []
+        assert sorted(waiting + listening) == sorted(self.held), "a call is held and nobody knows it, or is not held"
+        assert all(self.calls[call].in_flight for prompt in self.state.prompts for call in prompt.sending)
+        check_state(self.state, self.now)
+
+    def check_seen(self, author: Client, event: Arrive, prompt: Prompt) -> None:
+        """Who wrote this answer knew the prompt: it was delivered to it, or its history shows it."""
+        key = key_of(prompt)
+        quotes_it = author.replies_to()[1] == key and event.replies_to == prompt.digest
+        told = any(
+            call.client is author
+            and call.told
+            and isinstance(call.reply, SendPrompt)
+            and key_of(call.reply.prompt) == key
+            for call in self.calls.values()
+        )
+        assert quotes_it or (told and not self.quotes_another(event, key)), f"{author.name} has not seen {key}"
+        assert not event.refused
+        assert event.join != "word"
+        assert prompt.answer == event.answer
+
+    def check_command(self, command: Command) -> None:
+        call = self.calls[command.call]
+        assert command.call in self.held, f"{line(command)}: it has ended before"
+        self.held.discard(command.call)
+        match command:
+            case SendPrompt(_, prompt):
+                key = key_of(prompt)
+                assert waits(prompt)
+                assert self.authors[key] is not call.client, f"{call.client.name} gets its own words"
+                shown_by, may_again = self.showings.get(key, ("", True))
+                assert may_again or self.calls[shown_by].client is not call.client, "shown again for no reason"
+                self.showings[key] = (command.call, False)
+                call.reply, call.in_flight = command, True
+            case SendAnswer(_, prompt_id, answer):
+                (prompt,) = [one for one in self.state.prompts if one.prompt == prompt_id]
+                assert prompt.answer == answer
+                assert call.event.key == prompt.key, "an answer to another prompt"
+                said_by = next(one.client for one in self.calls.values() if one.event.answer == answer)
+                assert said_by is not call.client, f"{call.client.name} gets its own words"
+                call.reply, call.in_flight = command, True
+            case SendNotice() | SendError():
+                pass
+            case PassThrough():
+                assert call.event.rules.can_pass
+            case _:
+                assert_never(command)
+
+    def ends(self) -> None:
+        """Everything that is under way arrives and everybody goes: then nothing is left, and no call was forgotten."""
+        for call, sent in self.calls.items():
+            if sent.in_flight:
+                self.delivers(call, arrives=True)
+        for _ in range(10_000):
+            due = next_due(self.state)
+            if due is None:
+                break
+            self.passes(due - self.now)
+        assert not live_calls(self.state)
+        assert not self.held
+        assert self.state == Session()

@@ -1,0 +1,82 @@
+"""Bodies in every content encoding that clients use, whole, cut, and far too large once unpacked."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+
+import brotli
+import pytest
+import zstandard
+
+from motive_core.content import decode_body
+from motive_core.errors import BadRequestError, PayloadTooLargeError
+
+BODY = '{"model": "npc", "text": "Größe\\n"}'.encode() * 50
+
+
+def raw_deflate(data: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return packer.compress(data) + packer.flush()
+
+
+def zstd_in_frames(data: bytes) -> bytes:
+    half = len(data) // 2
+    packer = zstandard.ZstdCompressor()
+    return packer.compress(data[:half]) + packer.compress(data[half:])
+
+
+ENCODED = [
+    ("gzip", gzip.compress(BODY)),
+    ("x-gzip", gzip.compress(BODY)),
+    ("deflate", zlib.compress(BODY)),
+    ("deflate", raw_deflate(BODY)),
+    ("br", brotli.compress(BODY)),
+    ("zstd", zstandard.ZstdCompressor().compress(BODY)),
+    ("zstd", zstd_in_frames(BODY)),
+    ("GZIP", gzip.compress(BODY)),
+    ("", BODY),
+    ("identity", BODY),
+    ("gzip, br", brotli.compress(gzip.compress(BODY))),
+]
+
+
+@pytest.mark.parametrize(("encoding", "body"), ENCODED)
+def test_a_body_is_decoded(encoding: str, body: bytes) -> None:
+    assert decode_body(body, encoding, 10_000) == BODY
+
+
+@pytest.mark.parametrize(("encoding", "body"), [pair for pair in ENCODED if pair[0] not in ("", "identity")])
+def test_a_cut_body_is_refused(encoding: str, body: bytes) -> None:
+    with pytest.raises(BadRequestError):
+        decode_body(body[:-9], encoding, 10_000)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd"])
+def test_a_body_in_no_encoding_is_refused(encoding: str) -> None:
+    with pytest.raises(BadRequestError) as caught:
+        decode_body(b"{}", encoding, 10_000)
+    assert caught.value.param == "content-encoding"
+
+
+def test_an_unknown_encoding_is_refused() -> None:
+    with pytest.raises(BadRequestError, match="'lzma'"):
+        decode_body(b"{}", "lzma", 10_000)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd"])
+def test_a_bomb_is_refused(encoding: str) -> None:
+    bomb = b"\0" * 50_000_000
+    packed = {
+        "gzip": lambda: gzip.compress(bomb),
+        "deflate": lambda: zlib.compress(bomb),
+        "br": lambda: brotli.compress(bomb, quality=5),
+        "zstd": lambda: zstandard.ZstdCompressor().compress(bomb),
+    }[encoding]()
+    with pytest.raises(PayloadTooLargeError):
+        decode_body(packed, encoding, 1_000_000)
+
+
+@pytest.mark.parametrize(("encoding", "body"), ENCODED)
+def test_a_body_of_exactly_the_limit_is_taken(encoding: str, body: bytes) -> None:
+    assert decode_body(body, encoding, len(BODY)) == BODY

@@ -1,0 +1,168 @@
+"""An exchange ends exactly once, in its caller's dialect: whole, streamed, paced, with an error, or passed on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+
+import pytest
+
+from motive_core.dialects import DIALECTS, Dialect, RequestHead
+from motive_core.errors import HoldTimeoutError
+from motive_core.exchange import Exchange, estimate_usage, session_header, tokens
+from motive_core.ir import BlobPart, ChatRequest, Choice, Message, TextPart, ToolCallPart, ToolResultPart
+from motive_core.stream import collect
+
+TEXT = "Grüße,\n\n\tdef f():\n\t\treturn '🐉'  \n"
+
+
+@dataclass
+class FakePort:
+    """Keeps what it is told."""
+
+    can_stream: bool = True
+    told: list[str] = field(default_factory=list)
+    status: int = 0
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    chunks: AsyncIterator[bytes] | None = None
+    service: str | None = None
+
+    def respond(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        self.told.append("respond")
+        self.status, self.headers, self.body = status, headers, body
+
+    def stream(self, headers: Mapping[str, str], chunks: AsyncIterator[bytes]) -> None:
+        self.told.append("stream")
+        self.headers, self.chunks = headers, chunks
+
+    def pass_through(self, service: str | None) -> None:
+        self.told.append("pass")
+        self.service = service
+
+
+def exchange_of(
+    dialect: Dialect, *, stream: bool = False, n: int = 1, pace: float | None = None, port: FakePort | None = None
+) -> tuple[Exchange, FakePort]:
+    port = port or FakePort()
+    request = ChatRequest(dialect.name, "npc", (Message("user", (TextPart("hello"),)),), stream=stream, n=n)
+    head = RequestHead("POST", "127.0.0.1", 8000, "/v1/x", headers={})
+    exchange = Exchange(
+        exchange="ex1",
+        session="npc",
+        listener="reverse",
+        head=head,
+        client_host="127.0.0.1",
+        credential=None,
+        dialect=dialect,
+        request=request,
+        port=port,
+        arrived_at=1_700_000_000.5,
+        service="https://real.example",
+        pace_tokens_per_s=pace,
+        extra_headers={"access-control-allow-origin": "*"},
+    )
+    return exchange, port
+
+
+@pytest.fixture(params=DIALECTS, ids=lambda dialect: dialect.name)
+def dialect(request: pytest.FixtureRequest) -> Dialect:
+    assert isinstance(request.param, Dialect)
+    return request.param
+
+
+def test_a_whole_reply(dialect: Dialect) -> None:
+    exchange, port = exchange_of(dialect)
+    assert exchange.answer((TextPart(TEXT),))
+    reply = dialect.parse_reply(port.body)
+    assert (port.status, exchange.ending, reply.model) == (200, "replied", "npc")
+    assert reply.choices[0].parts == (TextPart(TEXT),)
+    assert "ex1" in reply.reply_id
+    assert reply.usage is not None and reply.usage.output_tokens == -(-len(TEXT) // 4)
+    assert port.headers["content-type"] == "application/json"
+    assert port.headers["x-request-id"] == "ex1" and port.headers["x-motive-session"] == "npc"
+    assert port.headers["access-control-allow-origin"] == "*"
+
+
+def test_a_streamed_reply_is_one_write(dialect: Dialect) -> None:
+    exchange, port = exchange_of(dialect, stream=True)
+    call = ToolCallPart("call_1", "f", '{"a": 1}')
+    assert exchange.answer((TextPart(TEXT), call), "tool_calls")
+    decoder = dialect.decoder()
+    reply = collect([*decoder.feed(port.body), *decoder.close()])
+    assert port.told == ["respond"] and port.headers["content-type"] == dialect.stream_type
+    assert reply.choices[0].parts == (TextPart(TEXT), call)
+    assert reply.choices[0].finish_reason == "tool_calls"
+
+
+async def test_a_paced_reply_comes_in_pieces(dialect: Dialect) -> None:
+    exchange, port = exchange_of(dialect, stream=True, pace=1e9)
+    assert exchange.answer((TextPart(TEXT),))
+    assert port.told == ["stream"] and exchange.ending == "replied"
+    assert port.chunks is not None
+    chunks = [chunk async for chunk in port.chunks]
+    decoder = dialect.decoder()
+    reply = collect([*(event for chunk in chunks for event in decoder.feed(chunk)), *decoder.close()])
+    assert reply.choices[0].parts == (TextPart(TEXT),)
+    assert len(chunks) > len(tokens(TEXT))
+
+
+def test_a_port_that_cannot_stream_gets_a_paced_reply_at_once(dialect: Dialect) -> None:
+    exchange, port = exchange_of(dialect, stream=True, pace=1.0, port=FakePort(can_stream=False))
+    assert exchange.answer((TextPart(TEXT),))
+    assert port.told == ["respond"]
+
+
+def test_an_error(dialect: Dialect) -> None:
+    exchange, port = exchange_of(dialect, stream=True)
+    assert exchange.fail(HoldTimeoutError("Nobody answered in time."))
+    assert (port.status, exchange.ending) == (504, "failed")
+    assert port.headers["x-should-retry"] == "false" and port.headers["x-motive-session"] == "npc"
+    assert "Nobody answered in time." in json.dumps(json.loads(port.body))
+
+
+def test_passing_on_names_the_service(dialect: Dialect) -> None:
+    exchange, port = exchange_of(dialect)
+    assert exchange.pass_on()
+    assert (port.told, port.service, exchange.ending) == (["pass"], "https://real.example", "passed")
+
+
+def test_an_exchange_ends_once(dialect: Dialect) -> None:
+    exchange, port = exchange_of(dialect)
+    assert exchange.notice("first")
+    later = [
+        exchange.answer((TextPart("again"),)),
+        exchange.notice("again"),
+        exchange.fail(HoldTimeoutError("again")),
+        exchange.pass_on(),
+    ]
+    assert later == [False] * 4
+    assert port.told == ["respond"] and exchange.ending == "noticed"
+
+
+def test_n_choices_are_the_same_answer() -> None:
+    openai = next(dialect for dialect in DIALECTS if dialect.name == "openai-chat")
+    exchange, port = exchange_of(openai, n=3)
+    assert exchange.answer((TextPart("yes"),))
+    assert [choice.parts for choice in openai.parse_reply(port.body).choices] == [(TextPart("yes"),)] * 3
+
+
+@pytest.mark.parametrize("text", [TEXT, "", " ", "a", "\n\n", "one two  three\n", "x" * 100, "日本語のテキスト"])
+def test_tokens_join_to_the_text(text: str) -> None:
+    assert "".join(tokens(text)) == text
+
+
+def test_usage_counts_text_and_not_pictures() -> None:
+    parts = (
+        TextPart("12345"),
+        BlobPart("image/png", data="A" * 400),
+        ToolResultPart("c", (TextPart("123"), BlobPart("image/png", data="A" * 400))),
+    )
+    usage = estimate_usage(ChatRequest("d", "m", (Message("user", parts),)), (Choice((TextPart("1"),)),))
+    assert (usage.input_tokens, usage.output_tokens, usage.estimated) == (2, 1, True)
+
+
+def test_a_session_id_is_a_header_of_plain_characters() -> None:
+    assert session_header("npc/1 größe\n") == {"x-motive-session": "npc/1 gr%C3%B6%C3%9Fe%0A"}
+    assert session_header("") == {}
