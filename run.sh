@@ -40,11 +40,14 @@ Usage: ./run.sh [COMMAND] [OPTIONS] [-- MITMPROXY ARGUMENTS]
   bench    run the benchmarks
   help     show this text
 
-Options of run, web and tui; each is also an environment variable and a line of the configuration file:
+Options of run, web and tui, each with the environment variable and the line of the configuration file that it overrides:
 
   --host HOST           address that both listeners bind (127.0.0.1)
+                        MOTIVE_PROXY_HOST, proxy.host
   --port PORT           the meeting point, where an app points its base URL (8000); 0 takes a free one
+                        MOTIVE_PROXY_PORT, proxy.port
   --forward-port PORT   the forward proxy, where HTTPS_PROXY points (8080); 0 takes a free one
+                        MOTIVE_PROXY_FORWARD_PORT, proxy.forward_port
   --config FILE         configuration file (config.yaml beside run.sh)
 
 MOTIVE_PYTHON=/path/to/python chooses the interpreter that the environment is made with.

@@ -25,6 +25,7 @@ session, which is ended by the operator. ``exit``: each is in a session of its o
 _WARM_UP_CALLS: Final = 32
 _DEADLINE_S: Final = 120.0
 _POLL_S: Final = 0.02
+_POLLS: Final = 3000
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,49 +116,51 @@ async def _hold(port: int, pid: int, admin: _Client, count: int, ending: Ending)
     before = resident_kib(pid)
     crowd = _Crowd(count, _FINAL_STATUS[ending])
     connections = await connect_all(count, port, crowd.on_reply)
-    await _until_idle(admin, host)
+    await _until_accepted(port, admin, host)
     idle = resident_kib(pid)
     began = time.perf_counter()
     for number, connection in enumerate(connections):
         session = f"held-{number}" if ending == "exit" else "held"
         prompt = number + 1 if ending == "close" else 1
         connection.transport.write(calls.Turns(calls.PATH, host, session, "asker").request(prompt))
-    while await _held(admin, host) < count:
-        await asyncio.sleep(_POLL_S)
+    await _until_held(admin, host, count)
     hold_s = time.perf_counter() - began
     held = resident_kib(pid)
+    answerer = await _Client.open(port)
+    if ending == "answer":
+        await answerer.call(calls.join(calls.PATH, host, "held"))
+    began = time.perf_counter()
     match ending:
         case "answer":
-            answerer = await _Client.open(port)
-            await answerer.call(calls.join(calls.PATH, host, "held"))
-            began = time.perf_counter()
             answerer.send(calls.Turns(calls.PATH, host, "held", "answerer").request(1))
         case "close":
-            answerer = None
-            began = time.perf_counter()
-            await admin.call(calls.get("/admin/sessions/held", host, "DELETE"))
+            admin.send(calls.get("/admin/sessions/held", host, "DELETE"))
         case "exit":
-            answerer = None
-            began = time.perf_counter()
             os.kill(pid, signal.SIGTERM)
     await crowd.all_replied()
     end_s = time.perf_counter() - began
     for connection in connections:
         connection.transport.abort()
-    if answerer is not None:
-        answerer.close()
+    answerer.close()
+    if ending == "close":
+        await admin.reply()
     return Held(ending, count, (idle - before) / count, (held - before) / count, hold_s, end_s)
 
 
-async def _held(admin: _Client, host: str) -> int:
-    held: int = json.loads(await admin.call(calls.get("/health", host)))["held"]
-    return held
+async def _until_held(admin: _Client, host: str, count: int) -> None:
+    """Until the proxy holds so many calls."""
+    held = -1
+    for _ in range(_POLLS):
+        held = json.loads(await admin.call(calls.get("/health", host)))["held"]
+        if held == count:
+            return
+        await asyncio.sleep(_POLL_S)
+    raise LoadError(f"{held} calls are held, not {count}")
 
 
-async def _until_idle(admin: _Client, host: str) -> None:
-    """Until the proxy has taken all connections that were opened: it takes them in order, this one after them."""
-    probe = await _Client.open(int(host.rpartition(":")[2]))
+async def _until_accepted(port: int, admin: _Client, host: str) -> None:
+    """Until the proxy has taken all connections that were opened: it takes them in order, and one more after them."""
+    probe = await _Client.open(port)
     await probe.call(calls.get("/health", host))
     probe.close()
-    while await _held(admin, host):
-        await asyncio.sleep(_POLL_S)
+    await _until_held(admin, host, 0)

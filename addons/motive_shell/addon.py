@@ -16,8 +16,8 @@ from mitmproxy.addonmanager import Loader
 from mitmproxy.log import ALERT
 from mitmproxy.proxy import layer, layers
 from mitmproxy.proxy.mode_specs import ReverseMode
-from motive_core.config import DEFAULT_CONFIG_NAME
 
+from motive_core.config import DEFAULT_CONFIG_NAME
 from motive_core.errors import ConfigError, UnavailableError
 from motive_shell.banner import announce
 from motive_shell.connections import deepen_backlogs, lift_connection_limit
@@ -49,28 +49,32 @@ class Motive:
     # Life
 
     def load(self, loader: Loader) -> None:
-        """Set what held calls need of mitmproxy, where the user has not set it."""
+        """Set what held calls need of mitmproxy."""
         loader.add_option(
             "motive_config", str, "", "Motive's configuration file. Default: config.yaml beside the addon."
         )
-        options = ctx.options
         # Eager connects to the upstream server of a reverse listener before the request is known; there is none.
         # A streamed reply that is passed on would not be kept for the views otherwise.
-        for name, value in (
-            ("connection_strategy", "lazy"),
-            ("keep_host_header", True),
-            ("store_streamed_bodies", True),
-        ):
-            if not options.has_changed(name):
-                options.update(**{name: value})
+        ctx.options.update(connection_strategy="lazy", keep_host_header=True, store_streamed_bodies=True)
 
     def configure(self, updated: set[str]) -> None:
-        """Read the configuration. Raises ``OptionsError``, which ends mitmproxy at its start."""
+        """Read the configuration, and refuse options that would break holding: by ``OptionsError`` while mitmproxy runs.
+
+        At its start the same would be shown with a traceback. There an error that is logged ends it, and is one line.
+        """
+        try:
+            self._configure(updated)
+        except exceptions.OptionsError as error:
+            if self._runtime is not None and self._runtime.started:
+                raise
+            logger.error(str(error))
+
+    def _configure(self, updated: set[str]) -> None:
         if self._runtime is None:
             given = ctx.options.motive_config
             path = Path(given).expanduser() if given else _REPOSITORY / DEFAULT_CONFIG_NAME
             try:
-                self._runtime = runtime_of(ctx.master, path if given or path.exists() else None)
+                self._runtime = runtime_of(ctx.master, path if given or path.exists() else None, _REPOSITORY / ".env")
             except ConfigError as error:
                 raise exceptions.OptionsError(f"motive: {error}") from error
         for option in ("stream_large_bodies", "body_size_limit"):
@@ -82,7 +86,7 @@ class Motive:
 
     def running(self) -> asyncio.Task[None] | None:
         """Start serving. Gives the task, which mitmproxy awaits; a coroutine would end its script watcher."""
-        if self._configured().started:
+        if self._runtime is None or self._runtime.started:
             return None
         return asyncio.get_running_loop().create_task(self._start(), name="motive start")
 

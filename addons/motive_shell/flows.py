@@ -37,8 +37,7 @@ def head_of(request: http.Request) -> RequestHead:
 
 def incoming_of(flow: http.HTTPFlow, head: RequestHead) -> Incoming:
     """A flow as a call, its body still in its content encoding."""
-    peer = flow.client_conn.peername
-    return Incoming(listener_of(flow), head, peer[0] if peer else "", flow.request.raw_content or b"")
+    return Incoming(listener_of(flow), head, flow.client_conn.peername[0], flow.request.raw_content or b"")
 
 
 def respond(flow: http.HTTPFlow, status: int, headers: Mapping[str, str], body: bytes) -> None:

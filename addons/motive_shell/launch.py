@@ -12,9 +12,9 @@ import errno
 import os
 import socket
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -37,13 +37,13 @@ class LaunchError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """One of the two: what it is called, where it binds, and what its port is set by."""
+    """One of the two: its name, where it binds, and what sets its port."""
 
     title: str
     host: str
     port: int
     flag: str
-    setting: str
+    otherwise: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,72 +71,73 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--forward-port", type=_port, metavar="PORT", help="port of the forward proxy; 0 takes a free one"
     )
-    made.add_argument("--config", type=Path, metavar="FILE", help=f"configuration file, default {DEFAULT_CONFIG_NAME}")
+    made.add_argument(
+        "--config", type=Path, metavar="FILE", help=f"configuration file; {DEFAULT_CONFIG_NAME} if not given"
+    )
     return made
 
 
-def launch_of(arguments: Sequence[str], env: Mapping[str, str]) -> Launch:
-    """What a command line asks for. Raises ``LaunchError``; a malformed command line ends the process with status 2."""
+def launch_of(arguments: Sequence[str], env: Mapping[str, str], folder: Path = REPOSITORY) -> Launch:
+    """What a command line asks for. ``folder`` holds the configuration file that is read if none is named, and
+    ``.env``; neither need exist.
+
+    Raises ``LaunchError``. A malformed command line ends the process with status 2.
+    """
     own, extra = _split(arguments)
     options = parser().parse_args(own)
     path: Path | None = options.config
-    if path is None and (REPOSITORY / DEFAULT_CONFIG_NAME).exists():
-        path = REPOSITORY / DEFAULT_CONFIG_NAME
+    if path is None and (folder / DEFAULT_CONFIG_NAME).exists():
+        path = folder / DEFAULT_CONFIG_NAME
     try:
-        proxy = load_config(path, env).proxy
+        proxy = load_config(path, env, folder / ".env").proxy
+        host = options.host if options.host is not None else _host(proxy.host)
     except ConfigError as error:
         raise LaunchError(str(error)) from error
-    host = options.host if options.host is not None else proxy.host
+    except argparse.ArgumentTypeError as error:
+        raise LaunchError(f"proxy.host: {error}") from error
+    forward_port = options.forward_port if options.forward_port is not None else proxy.forward_port
+    port = options.port if options.port is not None else proxy.port
     return Launch(
         PROGRAMS[options.command],
         Listener(
-            "forward proxy",
-            host,
-            options.forward_port if options.forward_port is not None else proxy.forward_port,
-            "--forward-port",
-            "proxy.forward_port",
+            "forward proxy", host, forward_port, "--forward-port", "MOTIVE_PROXY_FORWARD_PORT or proxy.forward_port"
         ),
-        Listener(
-            "meeting point", host, options.port if options.port is not None else proxy.port, "--port", "proxy.port"
-        ),
+        Listener("meeting point", host, port, "--port", "MOTIVE_PROXY_PORT or proxy.port"),
         path.absolute() if path is not None else None,
         extra,
     )
 
 
 def checked(launch: Launch) -> Launch:
-    """The same with every port a number that is free right now. Raises ``LaunchError`` if that cannot be.
+    """The same, with every port one that can be bound right now. Raises ``LaunchError``.
 
     mitmproxy refuses two listeners on port 0 of one host (12.2.3, ``addons/proxyserver.py``), so free ports are chosen
-    here. Both are bound at once while they are looked at, so that one is not chosen twice.
+    here. Both listeners are bound while this looks, so they never get the same one.
     """
     forward, meeting = launch.forward, launch.meeting
     if forward.port == meeting.port != 0:
         raise LaunchError(
             f"the {forward.title} and the {meeting.title} cannot both have port {meeting.port}; "
-            f"change one by {forward.flag} or {meeting.flag}"
+            f"change one of them by {forward.flag} or {meeting.flag}"
         )
     if launch.program == "mitmweb":
         for listener in (forward, meeting):
             if listener.port == web_port(launch.extra):
                 raise LaunchError(
-                    f"port {listener.port} of the {listener.title} is that of mitmweb itself; "
+                    f"port {listener.port} of the {listener.title} is that of mitmweb's own page; "
                     f"change it by {listener.flag}, or mitmweb's by -- --web-port PORT"
                 )
     with ExitStack() as held:
-        ports = [_probe(listener, held) for listener in (forward, meeting)]
-    return Launch(
-        launch.program,
-        Listener(forward.title, forward.host, ports[0], forward.flag, forward.setting),
-        Listener(meeting.title, meeting.host, ports[1], meeting.flag, meeting.setting),
-        launch.config,
-        launch.extra,
-    )
+        return replace(
+            launch,
+            forward=replace(forward, port=_probe(forward, held)),
+            meeting=replace(meeting, port=_probe(meeting, held)),
+        )
 
 
 def mitmproxy_arguments(launch: Launch) -> list[str]:
-    """mitmproxy's command line, without the program. The user's own arguments come last, so they win."""
-    # mitmproxy takes what stands before the last colon as the host, brackets and all, so an IPv6 address has none.
+    """mitmproxy's command line, without the program. The user's own arguments come last."""
+    # What stands before the last colon is the host as it is (12.2.3, proxy/mode_specs.py): no brackets around IPv6.
     arguments = [
         *("--mode", f"regular@{launch.forward.host}:{launch.forward.port}"),
         *("--mode", f"reverse:{UNUSED_UPSTREAM}@{launch.meeting.host}:{launch.meeting.port}"),
@@ -144,33 +145,34 @@ def mitmproxy_arguments(launch: Launch) -> list[str]:
     ]
     if launch.config is not None:
         arguments += ["--set", f"motive_config={launch.config}"]
-    if launch.program == "mitmweb":
-        # It prints its address; a server has no use for a browser, and a person may have closed its tab on purpose.
-        arguments.append("--no-web-open-browser")
+    if launch.program == "mitmweb" and not any("open" in one and "browser" in one for one in launch.extra):
+        # It prints the address of its page; a browser that opens at every start is in the way. By --set, a line in
+        # mitmproxy's own configuration still overrides it, but mitmproxy refuses to be told twice on a command line.
+        arguments += ["--set", "web_open_browser=false"]
     return [*arguments, *launch.extra]
 
 
 def web_port(extra: Sequence[str]) -> int:
-    """The port of mitmweb's own page under these arguments of its own."""
+    """The port of mitmweb's own page under these arguments of mitmweb."""
     port = str(_WEB_PORT)
-    for value, following in zip(extra, [*extra[1:], ""], strict=True):
-        if value == "--web-port":
+    for argument, following in zip(extra, [*extra[1:], ""], strict=False):
+        if argument == "--web-port":
             port = following
-        elif value.startswith("--web-port="):
-            port = value.removeprefix("--web-port=")
-        elif value == "--set" and following.startswith("web_port="):
+        elif argument.startswith("--web-port="):
+            port = argument.removeprefix("--web-port=")
+        elif argument == "--set" and following.startswith("web_port="):
             port = following.removeprefix("web_port=")
     return int(port) if port.isdecimal() else _WEB_PORT
 
 
 def main() -> NoReturn:
-    """Become mitmproxy, or end with one line that says why not: status 2 for what was asked, 1 for the machine."""
+    """Become mitmproxy, or end with one line that says why not."""
     try:
         launch = checked(launch_of(sys.argv[1:], os.environ))
     except LaunchError as error:
         sys.stderr.write(f"motive: {error}\n")
         sys.exit(1)
-    # Through this interpreter rather than by the first line of the script, which names a place that may have moved.
+    # By this interpreter, and not by the first line of the script: that names a folder, which may have been moved.
     script = Path(sys.executable).with_name(launch.program)
     os.execv(sys.executable, [sys.executable, "-P", str(script), *mitmproxy_arguments(launch)])
 
@@ -191,51 +193,51 @@ def _host(text: str) -> str:
 
 
 def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port; 0 to 65535, and 0 takes a free one")
+    if not (text.isascii() and text.isdecimal()) or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port; it is 0 to 65535, and 0 takes a free one")
     return int(text)
 
 
 def _probe(listener: Listener, held: ExitStack) -> int:
-    """Bind what mitmproxy is going to bind, until ``held`` ends; gives the port. Raises ``LaunchError``."""
-    port = listener.port
-    for family, host in _addresses(listener):
-        probe = held.enter_context(socket.socket(family, socket.SOCK_STREAM))
-        # As asyncio does: without it a port would seem in use for a minute after the last run.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        try:
-            probe.bind((host, port))
-            probe.listen()
-        except OSError as error:
-            raise LaunchError(_why_not(listener, error)) from error
-        port = probe.getsockname()[1]
-    return port
-
-
-def _addresses(listener: Listener) -> Iterator[tuple[int, str]]:
-    """Family and address of each socket that asyncio opens for a host name."""
+    """Bind, until ``held`` ends, what mitmproxy is going to bind; gives the port. Raises ``LaunchError``."""
     try:
         found = socket.getaddrinfo(listener.host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
         raise LaunchError(f"the host {listener.host!r} cannot be found; choose another by --host") from error
+    port, bound, absent = listener.port, False, None
     for family, _, _, _, address in dict.fromkeys(found):
-        yield family, str(address[0])
+        try:
+            probe = held.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            # As asyncio does: without it, a port would seem to be in use for a minute after the last run.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            probe.bind((address[0], port, *address[2:]))
+            probe.listen()
+        except OSError as error:
+            # A name may also stand for an address of a family that is switched off here; asyncio leaves that out.
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                raise LaunchError(_why_not(listener, error)) from error
+            absent = error
+        else:
+            port, bound = probe.getsockname()[1], True
+    if absent is not None and not bound:
+        raise LaunchError(_why_not(listener, absent)) from absent
+    return port
 
 
 def _why_not(listener: Listener, error: OSError) -> str:
-    where = f"port {listener.port} of the {listener.title} ({listener.host})"
-    instead = f"choose another by {listener.flag} PORT or by {listener.setting} in the configuration"
+    where = f"port {listener.port} of the {listener.title} on {listener.host}"
+    instead = f"choose another by {listener.flag} PORT, {listener.otherwise}"
     match error.errno:
         case errno.EADDRINUSE:
-            return f"{where} is in use; {instead}, or end what listens there"
+            return f"{where} is in use; {instead}"
         case errno.EACCES:
             return f"{where} is not open to this user; {instead}"
-        case errno.EADDRNOTAVAIL:
+        case errno.EADDRNOTAVAIL | errno.EAFNOSUPPORT:
             return f"{listener.host} is not an address of this machine; choose another by --host"
         case _:
-            return f"{where} cannot be listened on ({error.strerror}); {instead}"
+            return f"{where} cannot be bound: {error.strerror}; {instead}"
 
 
 if __name__ == "__main__":

@@ -15,13 +15,13 @@ from weakref import WeakKeyDictionary
 
 from mitmproxy import http
 from mitmproxy.master import Master
-from motive_core.config import Config, ConfigFile
 from starlette.applications import Starlette
 
-from motive_core.errors import ConfigError
+from motive_core.config import Config, ConfigFile
 from motive_core.gateway import Gateway
 from motive_core.origin import OriginServer, Streams, make_app
 from motive_shell.holds import Holds
+from motive_shell.logs import apply_logging
 
 logger = logging.getLogger(__name__)
 
@@ -36,8 +36,8 @@ _runtimes: WeakKeyDictionary[Master, Runtime] = WeakKeyDictionary()
 class Runtime:
     """One a master. Raises ``ConfigError`` if the configuration is wrong at the start."""
 
-    def __init__(self, path: Path | None, env: Mapping[str, str]) -> None:
-        self.config_file = ConfigFile(path, env)
+    def __init__(self, path: Path | None, env: Mapping[str, str], dotenv: Path) -> None:
+        self.config_file = ConfigFile(path, env, dotenv)
         self.gateway = Gateway(self.config_file.config)
         self.streams = Streams(self.gateway.clock)
         self.origin = OriginServer(self._make_app)
@@ -45,7 +45,7 @@ class Runtime:
         self.originals: dict[str, http.Request] = {}
         """Requests that went to the origin, by flow id, to be put back when it answers."""
         self._tasks: list[asyncio.Task[None]] = []
-        apply_log_level(self.config)
+        apply_logging(self.config)
 
     @property
     def config(self) -> Config:
@@ -84,7 +84,7 @@ class Runtime:
                 config = self.config_file.poll()
                 if config is not None:
                     self.gateway.configure(config)
-                    apply_log_level(config)
+                    apply_logging(config)
                     logger.info("configuration reloaded")
             except Exception:
                 logger.exception("configuration not reloaded")
@@ -104,21 +104,9 @@ class Runtime:
                 logger.exception("clean-up failed")
 
 
-def runtime_of(master: Master, path: Path | None) -> Runtime:
-    """The runtime of a master, made at the first call."""
+def runtime_of(master: Master, path: Path | None, dotenv: Path) -> Runtime:
+    """The runtime of a master, made at the first call. Raises ``ConfigError``."""
     runtime = _runtimes.get(master)
     if runtime is None:
-        runtime = _runtimes[master] = Runtime(path, os.environ)
+        runtime = _runtimes[master] = Runtime(path, os.environ, dotenv)
     return runtime
-
-
-def apply_log_level(config: Config) -> None:
-    """Our own level, and mitmproxy's line a connection only in debug mode: each line is dispatched to all addons."""
-    level = "DEBUG" if config.log.debug else config.log.level.upper()
-    for name in ("motive_core", "motive_shell"):
-        logging.getLogger(name).setLevel(level)
-    for name in ("mitmproxy.proxy.server", "uvicorn", "uvicorn.error", "asyncio"):
-        logging.getLogger(name).setLevel("DEBUG" if config.log.debug else "WARNING")
-
-
-__all__ = ["ConfigError", "Runtime", "apply_log_level", "runtime_of"]

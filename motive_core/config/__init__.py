@@ -13,6 +13,7 @@ from motive_core.config.patterns import (
     glob_regex,
     normal_host,
     split_host,
+    visible,
 )
 
 __all__ = [
@@ -31,4 +32,5 @@ __all__ = [
     "load_config",
     "normal_host",
     "split_host",
+    "visible",
 ]

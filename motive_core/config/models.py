@@ -225,8 +225,8 @@ class Route(Section):
     )
     when: Literal["joined", "always"] | None = Field(
         default=None,
-        description="`joined`: calls pass to the real service while nobody is there to answer. `always`: they are held. "
-        "Null: `joined` if there is a real service.",
+        description="`joined`: calls pass to the real service while nobody is there to answer. `always`: they are "
+        "held. Null: `joined` if there is a real service.",
     )
     role: Literal["asker", "answerer"] | None = Field(
         default=None, description="The role of the clients that come by this route, unless they name one themselves."

@@ -45,15 +45,19 @@ class Matcher:
         self.names = tuple(self._python.groupindex)
 
     def search(self, text: str) -> Mapping[str, str] | None:
-        """The named groups of the first match within the first ``MATCHED_CHARACTERS``; None if there is none. A group
-        that took no part in the match is empty."""
-        text = encodable(text[:MATCHED_CHARACTERS])
+        """The named groups of the first match, None if there is none. A group that took no part in it is empty.
+        ``text`` is as ``visible`` gives it."""
         if not self._linear.isinstance_python(text):
             return None
         if not self.names:
             return {}
         match = self._python.search(text)
         return match.groupdict(default="") if match is not None else None
+
+
+def visible(text: str) -> str:
+    """What regexes see of a text. To be called once for all of them: it costs more than they do."""
+    return encodable(text[:MATCHED_CHARACTERS])
 
 
 def encodable(text: str) -> str:

@@ -60,7 +60,8 @@ def _settings(model: type[BaseModel]) -> Iterator[str]:
     yield "| setting | type | default | |"
     yield "|---|---|---|---|"
     for name, field in model.model_fields.items():
-        yield f"| `{field.alias or name}` | {_type_of(field)} | {_default_of(name, field)} | {_cell(field.description)} |"
+        cells = (f"`{field.alias or name}`", _type_of(field), _default_of(name, field), _cell(field.description))
+        yield f"| {' | '.join(cells)} |"
 
 
 def _type_of(field: FieldInfo) -> str:

@@ -45,15 +45,15 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_Loader.add_implicit_resolver(_NULL_TAG, re.compile("~|null|Null|NULL|"), ["~", "n", "N", ""])
-_Loader.add_implicit_resolver("tag:yaml.org,2002:merge", re.compile("<<"), ["<"])
+_Loader.add_implicit_resolver(_NULL_TAG, re.compile(r"(?:~|null|Null|NULL|)\Z"), ["~", "n", "N", ""])
+_Loader.add_implicit_resolver("tag:yaml.org,2002:merge", re.compile(r"<<\Z"), ["<"])
 
 
 def parse(text: str, name: str) -> dict[str, Tree]:
     """The mapping that a file holds, empty for an empty file. ``name`` is the file's, for errors: raises
     ``ConfigError`` with line and column."""
     try:
-        tree = yaml.load(text, _Loader)  # noqa: S506  # a SafeLoader
+        tree = yaml.load(text, _Loader)  # a SafeLoader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{name}, line {mark.line + 1}, column {mark.column + 1}" if mark is not None else name

@@ -158,7 +158,9 @@ def _parse_request(body: bytes) -> ChatRequest:
         raise Malformed("model", "Invalid 'model': it must not be empty.", "invalid_value")
     messages = member(raw, "messages", list, "")
     if not messages:
-        why = "Invalid 'messages': empty array. Expected an array with minimum length 1, but got an empty array instead."
+        why = (
+            "Invalid 'messages': empty array. Expected an array with minimum length 1, but got an empty array instead."
+        )
         raise Malformed("messages", why, "empty_array")
     n = optional(raw, "n", int, "")
     if n is not None and n < 1:
@@ -451,8 +453,8 @@ def _render_result(part: ToolResultPart, *, own: bool) -> dict[str, Json]:
 
 
 def _render_content(parts: tuple[Part, ...], *, own: bool, blobs: bool, refusals: bool) -> str | list[Json] | None:
-    """A ``content``: null for none, a string for texts, else a list of parts. ``blobs`` and ``refusals``: such parts may
-    stand in it."""
+    """A ``content``: null for none, a string for texts, else a list of parts. ``blobs`` and ``refusals``: such parts
+    may stand in it."""
     match parts:
         case ():
             return None

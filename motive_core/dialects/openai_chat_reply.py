@@ -20,7 +20,7 @@ as an empty list of annotations, are not kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from motive_core.dialects.degrade import TextJoiner, as_text
@@ -171,10 +171,11 @@ def render_usage(usage: Usage, *, own: bool) -> dict[str, Json]:
     }
 
 
-def parse_finish(told: str | None, parts: Iterable[Part]) -> tuple[FinishReason, dict[str, Json]]:
-    """Finish reason, and the wire's own if it does not follow from it. ``parts`` decide where none is told."""
+def parse_finish(told: str | None, *, called: bool) -> tuple[FinishReason, dict[str, Json]]:
+    """Finish reason, and the wire's own if it does not follow from it. ``called``, that there are tool calls, decides
+    where none is told."""
     if told is None:
-        return ("tool_calls" if any(isinstance(part, ToolCallPart) for part in parts) else "stop"), {}
+        return ("tool_calls" if called else "stop"), {}
     finish: FinishReason = _FINISH_REASONS.get(told, "stop")
     follows = _WIRE_REASONS[finish] == told or told == "function_call"
     return finish, {} if follows else {"finish_reason": told}
@@ -232,11 +233,7 @@ def parse_reply(body: bytes) -> Reply:
     """A whole completion. Raises ``FramingError``."""
     try:
         raw = typed(loads(body), dict, "")
-        choices = [
-            (_count(one, "index") if "index" in one else number, _parse_choice(one, f"choices[{number}]"))
-            for number, one in enumerate(member(raw, "choices", list, ""))
-            if typed(one, dict, f"choices[{number}]") is one
-        ]
+        choices = [_parse_choice(one, n) for n, one in enumerate(member(raw, "choices", list, ""))]
         choices.sort(key=lambda numbered: numbered[0])
         return Reply(
             reply_id=optional(raw, "id", str, "") or "",
@@ -251,24 +248,27 @@ def parse_reply(body: bytes) -> Reply:
         raise FramingError(f"not a reply of Chat Completions: {error}") from None
 
 
-def _parse_choice(raw: dict[str, Json], where: str) -> Choice:
+def _parse_choice(raw: Json, position: int) -> tuple[int, Choice]:
+    """A choice and its index."""
+    where = f"choices[{position}]"
+    raw = typed(raw, dict, where)
     message = member(raw, "message", dict, where)
     content = parse_content(message.get("content"), f"{where}.message.content", refusals=True)
     content = tuple([part for part in content if part != TextPart("")])
     parts, more = parse_said(message, content, f"{where}.message")
-    finish, extra = parse_finish(optional(raw, "finish_reason", str, where), parts)
+    called = any(isinstance(part, ToolCallPart) for part in parts)
+    finish, extra = parse_finish(optional(raw, "finish_reason", str, where), called=called)
     extra |= kept(rest(raw, *CHOICE_FIELDS))
     if said := kept({**more, **rest(message, *MESSAGE_FIELDS)}):
         extra["message"] = said
-    return Choice(parts, finish, extra=extra or NO_EXTRA)
+    index = optional(raw, "index", int, where)
+    return position if index is None else index, Choice(parts, finish, extra=extra or NO_EXTRA)
 
 
 def render_reply(request: ChatRequest, reply: Reply) -> bytes:
     """A whole completion."""
     own, legacy = reply.dialect == NAME, is_legacy(request)
-    head = envelope(
-        reply.reply_id, "chat.completion", reply.created, reply.model, reply.extra if own else NO_EXTRA
-    )
+    head = envelope(reply.reply_id, "chat.completion", reply.created, reply.model, reply.extra if own else NO_EXTRA)
     choices = []
     for number, choice in enumerate(reply.choices):
         extra = choice.extra if own else NO_EXTRA

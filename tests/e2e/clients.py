@@ -32,8 +32,8 @@ MAX_TOKENS: Final = 1024
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """How a client reaches a model: at the meeting point, or through the forward proxy, whose ``authority`` (a PEM file)
-    it then trusts."""
+    """How a client reaches a model: at the meeting point, or through the forward proxy, whose ``authority`` (a PEM
+    file) it then trusts."""
 
     proxy: Proxy
     authority: Path | None = None
@@ -57,7 +57,7 @@ class Link:
 
 
 class _Http2First(ssl.SSLContext):
-    """Prefers HTTP/2, as browsers, curl and Codex do. httpx offers it last, and mitmproxy goes by the client's order."""
+    """Prefers HTTP/2, as browsers and curl do; httpx offers it last, and mitmproxy goes by the client's order."""
 
     def set_alpn_protocols(self, alpn_protocols: Iterable[str]) -> None:
         super().set_alpn_protocols(sorted(alpn_protocols, key=lambda name: name != "h2"))

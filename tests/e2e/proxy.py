@@ -39,7 +39,7 @@ POLL_S: Final = 0.02
 TRACEBACK: Final = "Traceback (most recent call last)"
 _DEFECTS: Final = (TRACEBACK, "mitmproxy has crashed", "Unhandled", "background task failed")
 _UNUSED_TLS: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-"""The administration is asked over plain HTTP; loading the usual authorities for each question would take longer than it."""
+"""For plain HTTP: loading the usual authorities for each question would take longer than the question."""
 _INHERITED: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT", "COVERAGE_PROCESS_START")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -113,7 +114,7 @@ async def test_sessions_tell_their_state(at_meeting: Link, session: str, site: h
     await asyncio.gather(shown, return_exceptions=True)
 
 
-async def described(site: httpx.AsyncClient, session: str) -> dict[str, object]:
+async def described(site: httpx.AsyncClient, session: str) -> dict[str, Any]:
     reply = await site.get("/admin/sessions")
     assert (reply.status_code, reply.headers["content-type"]) == (200, "application/json")
     (told,) = [one for one in reply.json()["sessions"] if one["session"] == session]
@@ -159,7 +160,7 @@ async def test_session_with_any_name_can_be_ended(
 )
 @pytest.mark.parametrize("headers", [{}, ANTHROPIC], ids=["openai", "anthropic"])
 async def test_anything_else_is_refused_helpfully(
-    site: httpx.AsyncClient, service: Standin, method: str, path: str, status: int, headers: dict[str, str]
+    site: httpx.AsyncClient, service: Standin, *, method: str, path: str, status: int, headers: dict[str, str]
 ) -> None:
     reply = await site.request(method, path, headers=headers)
     assert reply.status_code == status

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import shutil
 import socket
@@ -199,8 +198,10 @@ async def test_curl_in_every_version(at_meeting: Link, session: str, version: st
         *("-d", chat(session, "from curl").decode()),
         stdout=asyncio.subprocess.PIPE,
     )
-    with contextlib.ExitStack() as stack:
-        stack.callback(lambda: process.returncode is None and process.kill())
+    try:
         assert await answer(at_meeting, session, "to curl") == ["from curl"]
         out, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
     assert json.loads(out)["choices"][0]["message"]["content"] == "to curl"

@@ -132,7 +132,7 @@ async def test_author_of_an_answer_that_nobody_fetched_is_told(at_meeting: Link,
 
 async def test_second_call_of_a_listening_person_ends_the_first(at_meeting: Link, session: str) -> None:
     """Nobody hears an echo."""
-    person, shown = await join(at_meeting, session)
+    _, shown = await join(at_meeting, session)
     again = Talker(at_meeting, "openai", session, api_key="sk-human", options={"max_retries": 3})
     shown_again = again.start("/join")
     with pytest.raises(openai.ConflictError, match="newer call") as ended:
@@ -173,18 +173,19 @@ async def test_nobody_answers_in_time(at_meeting: Link, session: str, dialect: D
     link_options = at_meeting.http_options() | {"event_hooks": {"request": [count]}}
     call: dict[str, Any] = {"model": f"short-{session}", "messages": [{"role": "user", "content": "anybody?"}]}
     settings: dict[str, Any] = {"api_key": "x", "max_retries": 5, "base_url": at_meeting.base_url(dialect)}
+    told: Any
     if dialect == "openai":
         http = openai.DefaultAsyncHttpxClient(**link_options)
         async with openai.AsyncOpenAI(http_client=http, **settings) as client:
             with pytest.raises(openai.InternalServerError) as timeout:
                 await client.chat.completions.create(stream=streamed, **call)
-        told: Any = timeout.value
+        told = timeout.value
         assert told.code == "hold_timeout"
     else:
-        http = anthropic.DefaultAsyncHttpxClient(**link_options)
-        async with anthropic.AsyncAnthropic(http_client=http, **settings) as client:
+        other_http = anthropic.DefaultAsyncHttpxClient(**link_options)
+        async with anthropic.AsyncAnthropic(http_client=other_http, **settings) as other_client:
             with pytest.raises(anthropic.InternalServerError) as slow:
-                await client.messages.create(stream=streamed, max_tokens=9, **call)
+                await other_client.messages.create(stream=streamed, max_tokens=9, **call)
         told = slow.value
         assert told.body["type"] == "error"
     assert told.status_code == 504

@@ -12,7 +12,7 @@ from mitmproxy import http, io
 
 from tests.e2e.clients import MAX_TOKENS, DialectName, Link, Said, Talker, anthropic_client, http_client, openai_client
 from tests.e2e.conftest import StartProxy
-from tests.e2e.proxy import Proxy, held_calls
+from tests.e2e.proxy import DEADLINE_S, Proxy, held_calls
 from tests.e2e.test_pairing import CODE, DIALECTS, UNICODE, leave
 from tests.e2e.wire import chat
 
@@ -160,9 +160,10 @@ async def test_listener_who_leaves_in_the_middle_may_come_back(
 
 
 async def until_in_hand(proxy: Proxy, count: int) -> None:
-    async with asyncio.timeout(30):
+    """Wait until so many calls are held, or answered and not yet known to be delivered."""
+    async with asyncio.timeout(DEADLINE_S):
         while await calls_in_hand(proxy) != count:
-            await asyncio.sleep(0.02)
+            pass
 
 
 async def test_stream_under_way_at_the_end_of_the_process(start_proxy: StartProxy) -> None:

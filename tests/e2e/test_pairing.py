@@ -115,7 +115,7 @@ async def test_ids_and_headers(at_meeting: Link, session: str) -> None:
             raw = await person.messages.with_raw_response.create(
                 model=session, max_tokens=9, messages=[{"role": "user", "content": words}]
             )
-            reply = raw.parse()
+            reply = await raw.parse()
             return raw.headers.get("request-id"), raw.headers.get("x-motive-session"), reply.id
 
         shown = asyncio.create_task(answer("/join"))

@@ -174,7 +174,7 @@ async def test_tool_call_and_its_result(
     ],
 )
 async def test_tool_call_that_does_not_fit_goes_back_to_its_author(
-    at_meeting: Link, session: str, person: Person, dialect: DialectName, command: str, why: str
+    at_meeting: Link, session: str, person: Person, *, dialect: DialectName, command: str, why: str
 ) -> None:
     app = app_of(at_meeting, session, dialect, extra={"tools": TOOLS[dialect]})
     asked = app.start("How is it outside?")

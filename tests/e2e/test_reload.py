@@ -75,9 +75,9 @@ async def test_configuration_takes_effect_and_drops_no_call(start_proxy: StartPr
     ("bad", "why"),
     [
         ("limits: {body_limit_bytes: -1}\n", "limits.body_limit_bytes"),
-        ("limits: {body_limit_bytes: 9\n", "line 2"),
+        ("limits: {body_limit_bytes: 9\n", "motive.yaml, line 2"),
         ("routes: [{match: {listener: up}}]\n", "routes.0.match.listener"),
-        ("just some words", "must be a mapping"),
+        ("just some words", "motive.yaml: the file must be a mapping"),
     ],
 )
 async def test_bad_configuration_keeps_the_old_one(start_proxy: StartProxy, bad: str, why: str) -> None:
@@ -92,18 +92,6 @@ async def test_bad_configuration_keeps_the_old_one(start_proxy: StartProxy, bad:
         assert status_of_a_call(proxy) == 400
 
 
-async def test_configuration_that_goes_away_keeps_the_old_one(start_proxy: StartProxy) -> None:
-    """As some editors do it when they save."""
-    proxy = start_proxy(config=SMALL)
-    before = len(proxy.log)
-    proxy.config_path.unlink()
-    await asyncio.to_thread(proxy.wait_for, lambda: str(proxy.config_path) in proxy.log[before:], "does not say so")
-    assert status_of_a_call(proxy) == 413
-    proxy.configure({})
-    await asyncio.to_thread(proxy.wait_for_log, RELOADED)
-    assert status_of_a_call(proxy) == 400
-
-
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A checkout whose entry may be changed: the rest is the project itself. Gives the entry."""
@@ -115,13 +103,20 @@ def checkout(tmp_path: Path) -> Path:
     return entry
 
 
+def change(entry: Path, text: bytes | None = None) -> None:
+    """Give a file a later time, and other text if there is any."""
+    changed = entry.stat().st_mtime + 10
+    if text is not None:
+        entry.write_bytes(text)
+    os.utime(entry, (changed, changed))
+
+
 async def test_reload_of_the_script_drops_no_call(start_proxy: StartProxy, checkout: Path) -> None:
     proxy = start_proxy(config={}, entry=checkout)
     async with pair_in_mid_turn(proxy):
         # More than once: the watcher must live on.
         for number in (2, 3, 4):
-            changed = checkout.stat().st_mtime + 10
-            os.utime(checkout, (changed, changed))
+            change(checkout)
             await asyncio.to_thread(proxy.wait_for_log, f"Loading script {checkout}", number)
             assert status_of_a_call(proxy) == 400
     assert "left behind" not in proxy.log
@@ -130,11 +125,8 @@ async def test_reload_of_the_script_drops_no_call(start_proxy: StartProxy, check
 async def test_script_that_breaks_and_is_mended(start_proxy: StartProxy, checkout: Path) -> None:
     proxy = start_proxy(config={}, entry=checkout)
     proxy.expected = (TRACEBACK,)
-    good = checkout.read_bytes()
     async with pair_in_mid_turn(proxy):
-        for number, text in enumerate((b"this is no Python\n", good), 2):
-            checkout.write_bytes(text)
-            changed = checkout.stat().st_mtime + 10 * number
-            os.utime(checkout, (changed, changed))
+        for number, text in enumerate((b"this is no Python\n", ENTRY.read_bytes()), 2):
+            change(checkout, text)
             await asyncio.to_thread(proxy.wait_for_log, f"Loading script {checkout}", number)
         await asyncio.to_thread(proxy.wait_for, lambda: status_of_a_call(proxy) == 400, "does not work again")

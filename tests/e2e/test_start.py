@@ -105,8 +105,8 @@ def refused(proxy: Proxy) -> str:
         ({"routes": [{"match": {"system": "("}, "answer": "pair"}]}, "routes.0.match.system"),
         ({"routes": [{"match": {}, "answer": "nonsense"}]}, "routes.0.answer"),
         ({"unheard_of": 1}, "unheard_of"),
-        ("limits: {max_sessions: 5\n", "line 2"),
-        ("- a\n- list\n", "must be a mapping"),
+        ("limits: {max_sessions: 5\n", "motive.yaml, line 2"),
+        ("- a\n- list\n", "motive.yaml: the file must be a mapping"),
     ],
 )
 def test_wrong_configuration_is_named(tmp_path: Path, confdir: Path, config: dict[str, Any] | str, said: str) -> None:

@@ -1,4 +1,4 @@
-"""Transparent takeover: an app that knows only of a proxy and a certificate, and a person who sits down in its session."""
+"""Transparent takeover: an app that knows only a proxy and a certificate, and a person who sits down in its session."""
 
 from __future__ import annotations
 
@@ -187,7 +187,8 @@ class parallel_calls:  # a context, used as one
 APP = """
 import openai, anthropic
 client = openai.OpenAI()
-print(client.chat.completions.create(model="MODEL", messages=[{"role": "user", "content": "hi"}]).choices[0].message.content)
+reply = client.chat.completions.create(model="MODEL", messages=[{"role": "user", "content": "hi"}])
+print(reply.choices[0].message.content)
 client = anthropic.Anthropic()
 message = client.messages.create(model="MODEL", max_tokens=9, messages=[{"role": "user", "content": "hi"}])
 print(message.content[0].text)

@@ -1,0 +1,55 @@
+"""What the process logs: levels, and one JSON object a line where the configuration says so.
+
+Owns the levels of our loggers and of those that would flood ours, and the form of the terminal's lines.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from typing import Final
+
+from mitmproxy.addons.termlog import TermLogHandler
+from mitmproxy.log import MitmFormatter
+
+from motive_core.config import Config
+
+_OURS: Final = ("motive_core", "motive_shell")
+_NOISY: Final = ("mitmproxy.proxy.server", "uvicorn", "uvicorn.error", "asyncio")
+"""A line for each connection, or for each request of our own: each is dispatched to every addon, too."""
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time (ISO 8601, UTC), level, logger, message, and the exception, if any."""
+
+    default_msec_format = "%s.%03dZ"
+    default_time_format = "%Y-%m-%dT%H:%M:%S"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.converter = time.gmtime
+
+    def format(self, record: logging.LogRecord) -> str:
+        """See ``logging.Formatter``."""
+        fields = {
+            "time": self.formatTime(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            fields["exception"] = self.formatException(record.exc_info)
+        return json.dumps(fields, ensure_ascii=False)
+
+
+def apply_logging(config: Config) -> None:
+    """Put the configuration's levels and form in force; may be called again."""
+    for name in _OURS:
+        logging.getLogger(name).setLevel("DEBUG" if config.log.debug else config.log.level.upper())
+    for name in _NOISY:
+        logging.getLogger(name).setLevel("DEBUG" if config.log.debug else "WARNING")
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, TermLogHandler):
+            json_form, plain_form = JsonFormatter(), MitmFormatter(handler.has_vt_codes)
+            handler.setFormatter(json_form if config.log.as_json else plain_form)

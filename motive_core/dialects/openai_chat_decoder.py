@@ -1,0 +1,375 @@
+"""The streamed reply of Chat Completions, in: server-sent events to reply events.
+
+Owns what is known of the choices that are open. Takes parts from ``openai_chat_parts`` and the words of a reply from
+``openai_chat_reply``. Knows no request.
+
+A part of a choice ends when a part of another kind begins, so that whoever says one part at a time can go on; tool
+calls, which may interleave, end with their choice. Reasoning, text, refusal and tool calls in this order, as they come
+from all known hosts, give the same parts as the whole reply; a host that returns to its text after something else gives
+one text more. A choice ends with the stream, since some hosts tell more of it after its finish reason.
+
+What deltas tell that the IR has no event for comes with the end: of a call with that of its part, of a choice or a
+message with that of the choice. Unknown members of the stream itself are those of its first chunks.
+
+A stream is complete after ``[DONE]``, or if it ends once every choice has told its finish reason. Quirks that are taken
+as they are meant:
+
+* pieces of tool calls without an index (Ollama): their id tells which call, or else they are of the last one;
+* parallel tool calls that all have the index 0 (Gemini's compatible endpoint): another id and a name are a new call;
+* a first chunk without choices (Azure, with what its filter says of the prompt), whose id and model are empty;
+* usage on every chunk (vLLM), on the last one with choices (DeepSeek), or under ``x_groq``;
+* an error beside choices (OpenRouter), or as text (xAI).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Literal
+
+from motive_core.dialects.base import Decoder
+from motive_core.dialects.openai_chat_parts import (
+    NAME,
+    Malformed,
+    loads,
+    optional,
+    parse_content,
+    rest,
+    split_reasoning,
+    typed,
+)
+from motive_core.dialects.openai_chat_reply import (
+    CHOICE_FIELDS,
+    MESSAGE_FIELDS,
+    REPLY_FIELDS,
+    kept,
+    parse_error,
+    parse_finish,
+    parse_usage,
+)
+from motive_core.errors import FramingError, UpstreamError
+from motive_core.framing import SseDecoder, SseEvent
+from motive_core.ir import NO_EXTRA, Json, OpaquePart, Part, ReasoningPart, RefusalPart, TextPart, ToolCallPart
+from motive_core.stream import (
+    ChoiceEnded,
+    Failed,
+    Finished,
+    PartDelta,
+    PartEnded,
+    PartStarted,
+    ReplyEvent,
+    Started,
+    UsageReported,
+)
+
+DONE: Final = "[DONE]"
+
+type _Kind = Literal["reasoning", "text", "refusal"]
+
+_PARTS: Final[Mapping[_Kind, Part]] = {
+    "reasoning": ReasoningPart(""),
+    "text": TextPart(""),
+    "refusal": RefusalPart(""),
+}
+
+
+def _merge(old: Json, new: Json) -> Json:
+    """What two chunks tell of one member: lists and texts grow, objects do so member by member, else the newer counts.
+    As the SDK does it (``lib/streaming/_deltas.py``), but for numbers, which it adds."""
+    match old, new:
+        case (_, None):
+            return old
+        case (list(), list()) | (str(), str()):
+            return old + new
+        case (dict(), dict()):
+            return {**old, **{key: _merge(old.get(key), value) for key, value in new.items()}, **_constant(new)}
+        case _:
+            return new
+
+
+def _constant(new: dict[str, Json]) -> dict[str, Json]:
+    """Members that each chunk repeats."""
+    return {key: new[key] for key in ("index", "type", "id") if new.get(key) is not None}
+
+
+class _Call:
+    """A tool call. ``part`` is its number once it has begun; ``unknown`` is all of one whose type we don't know."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self.call_id = ""
+        self.part: int | None = None
+        self.extra: dict[str, Json] = {}
+        self.extra_at_start: dict[str, Json] = {}
+        self.unknown: dict[str, Json] | None = None
+
+    def begin(self, part: int, name: str) -> ToolCallPart:
+        """The part that it begins as."""
+        self.part, self.extra_at_start = part, self.extra
+        call_id = name if self.kind == "function_call" else self.call_id
+        return ToolCallPart(call_id, name, "", custom=self.kind == "custom", extra=self.extra or NO_EXTRA)
+
+    def tell(self, outer: dict[str, Json], inner: dict[str, Json]) -> None:
+        """Take what the IR has no field for."""
+        if inner or self.kind == "function_call":
+            outer = {**outer, self.kind: inner}
+        if outer:
+            self.extra = _merge(self.extra, outer)
+
+
+class _Choice:
+    """One choice: the parts that are open in it, and what its end tells."""
+
+    def __init__(self, number: int) -> None:
+        self.finish: str | None = None
+        self._number = number
+        self._count = 0
+        # The kind of the text that is open: it is then the part that began last.
+        self._kind: _Kind | None = None
+        self._calls: list[_Call] = []
+        self._by_index: dict[int, _Call] = {}
+        self._extra: dict[str, Json] = {}
+        self._message: dict[str, Json] = {}
+
+    def take(self, raw: dict[str, Json], events: list[ReplyEvent]) -> None:
+        """Take what a chunk says of this choice."""
+        delta = optional(raw, "delta", dict, "choices")
+        if delta:
+            text = delta.get("content")
+            if len(delta) == 1 and isinstance(text, str):
+                self._say("text", text, events)
+            else:
+                self._take_delta(delta, events)
+        self.finish = optional(raw, "finish_reason", str, "choices") or self.finish
+        for key, value in kept(rest(raw, *CHOICE_FIELDS)).items():
+            old = self._extra.get(key)
+            self._extra[key] = value if isinstance(value, str) else _merge(old, value)
+
+    def end(self, events: list[ReplyEvent]) -> None:
+        """The end of the choice, and of all that is open in it."""
+        self._end_text(events)
+        for call in self._calls:
+            if call.unknown is not None:
+                number = self._start(OpaquePart(NAME, {"tool_calls": call.unknown}), events)
+                events.append(PartEnded(self._number, number))
+                continue
+            number = self._begin_call(call, "", events) if call.part is None else call.part
+            late = {key: value for key, value in call.extra.items() if call.extra_at_start.get(key) != value}
+            events.append(PartEnded(self._number, number, extra=late or NO_EXTRA))
+        finish, extra = parse_finish(self.finish, called=bool(self._calls))
+        extra |= self._extra
+        if self._message:
+            extra["message"] = self._message
+        events.append(ChoiceEnded(self._number, finish, extra=extra or NO_EXTRA))
+
+    def _take_delta(self, delta: dict[str, Json], events: list[ReplyEvent]) -> None:
+        reasoning, others = split_reasoning(delta)
+        self._say("reasoning", reasoning, events)
+        content = delta.get("content")
+        if isinstance(content, str):
+            self._say("text", content, events)
+        else:
+            self._take_list(parse_content(content, "delta.content"), events)
+        self._say("refusal", optional(delta, "refusal", str, "delta") or "", events)
+        for piece in optional(delta, "tool_calls", list, "delta") or ():
+            self._take_call(typed(piece, dict, "delta.tool_calls"), events)
+        if (piece := optional(delta, "function_call", dict, "delta")) is not None:
+            self._take_function_call(piece, events)
+        if unknown := kept({**others, **rest(delta, *MESSAGE_FIELDS)}):
+            self._message = _merge(self._message, unknown)
+
+    def _take_list(self, parts: tuple[Part, ...], events: list[ReplyEvent]) -> None:
+        for part in parts:
+            if isinstance(part, TextPart):
+                self._say("text", part.text, events)
+            else:
+                self._end_text(events)
+                events.append(PartEnded(self._number, self._start(part, events)))
+
+    def _say(self, kind: _Kind, text: str, events: list[ReplyEvent]) -> None:
+        if not text:
+            return
+        if self._kind != kind:
+            self._end_text(events)
+            self._start(_PARTS[kind], events)
+            self._kind = kind
+        events.append(PartDelta(self._number, self._count - 1, text))
+
+    def _start(self, part: Part, events: list[ReplyEvent]) -> int:
+        number = self._count
+        self._count += 1
+        events.append(PartStarted(self._number, number, part))
+        return number
+
+    def _end_text(self, events: list[ReplyEvent]) -> None:
+        if self._kind is not None:
+            self._kind = None
+            events.append(PartEnded(self._number, self._count - 1))
+
+    def _take_call(self, raw: dict[str, Json], events: list[ReplyEvent]) -> None:
+        call = self._call_of(raw)
+        if call.kind not in {"function", "custom"}:
+            call.unknown = _merge(call.unknown or {}, rest(raw, "index"))
+            return
+        call.call_id = call.call_id or optional(raw, "id", str, "delta.tool_calls") or ""
+        body = optional(raw, call.kind, dict, "delta.tool_calls") or {}
+        key = "arguments" if call.kind == "function" else "input"
+        if len(raw) > 2 or len(body) > 1:
+            call.tell(kept(rest(raw, "index", "id", "type", "function_call", call.kind)), rest(body, "name", key))
+        self._say_call(call, body, key, events)
+
+    def _take_function_call(self, raw: dict[str, Json], events: list[ReplyEvent]) -> None:
+        call = next((one for one in self._calls if one.kind == "function_call"), None)
+        if call is None:
+            call = _Call("function_call")
+            self._calls.append(call)
+        call.tell({}, rest(raw, "name", "arguments"))
+        self._say_call(call, raw, "arguments", events)
+
+    def _say_call(self, call: _Call, body: dict[str, Json], key: str, events: list[ReplyEvent]) -> None:
+        text = optional(body, key, str, "delta.tool_calls") or ""
+        number = call.part
+        if number is None:
+            name = optional(body, "name", str, "delta.tool_calls") or ""
+            if not (name or text):
+                return
+            number = self._begin_call(call, name, events)
+        if text:
+            events.append(PartDelta(self._number, number, text))
+
+    def _begin_call(self, call: _Call, name: str, events: list[ReplyEvent]) -> int:
+        self._end_text(events)
+        return self._start(call.begin(self._count, name), events)
+
+    def _call_of(self, raw: dict[str, Json]) -> _Call:
+        """The call that a piece is of, which may be new."""
+        index = optional(raw, "index", int, "delta.tool_calls")
+        call_id = optional(raw, "id", str, "delta.tool_calls")
+        call: _Call | None
+        if index is not None:
+            call = self._by_index.get(index)
+            if call is not None and call_id and call.call_id and call_id != call.call_id and _names(raw):
+                call = None
+        elif call_id:
+            call = next((one for one in self._calls if one.call_id == call_id), None)
+        else:
+            call = self._calls[-1] if self._calls else None
+        if call is None:
+            call = _Call(
+                optional(raw, "type", str, "delta.tool_calls") or ("custom" if "custom" in raw else "function")
+            )
+            self._calls.append(call)
+            if index is not None:
+                self._by_index[index] = call
+        return call
+
+
+def _names(raw: dict[str, Json]) -> bool:
+    """Whether a piece tells the name of a call, as its first one does."""
+    return any(isinstance(body, dict) and body.get("name") for body in (raw.get("function"), raw.get("custom")))
+
+
+class ChatDecoder(Decoder):
+    """The bytes of one streamed completion to reply events. Events that precede a fault are given first; the next call
+    raises the fault then."""
+
+    def __init__(self) -> None:
+        self._sse = SseDecoder()
+        self._fault: FramingError | None = None
+        self._started = False
+        self._done = False
+        self._head: dict[str, Json] = {}
+        self._extra: dict[str, Json] = {}
+        self._choices: dict[int, _Choice] = {}
+
+    def feed(self, data: bytes) -> list[ReplyEvent]:
+        if self._fault is not None:
+            raise self._fault
+        events: list[ReplyEvent] = []
+        try:
+            for event in self._sse.feed(data):
+                self._take(event, events)
+        except (FramingError, Malformed) as error:
+            self._fault = FramingError(f"not a stream of Chat Completions: {error}")
+            if not events:
+                raise self._fault from None
+        return events
+
+    def close(self) -> list[ReplyEvent]:
+        events: list[ReplyEvent] = []
+        why = "the stream ended before its choices did"
+        whole = True
+        try:
+            if self._fault is not None:
+                raise self._fault
+            for event in self._sse.close():
+                # The end of the stream may be cut as well: all that it says is that there is no more.
+                if not DONE.startswith(event.data):
+                    self._take(event, events)
+        except (FramingError, Malformed) as error:
+            whole, why = False, str(error)
+        if not self._done:
+            if whole and self._choices and all(choice.finish is not None for choice in self._choices.values()):
+                self._finish(events)
+            else:
+                self._done = True
+                events.append(Failed(UpstreamError(why)))
+        return events
+
+    def _take(self, event: SseEvent, events: list[ReplyEvent]) -> None:
+        if self._done:
+            return
+        if event.data.startswith(DONE):
+            self._finish(events)
+            return
+        try:
+            raw = typed(loads(event.data), dict, "")
+        except Malformed:
+            if event.event != "error":
+                raise
+            raw = {"error": event.data}
+        if raw.get("error"):
+            self._done = True
+            events.append(Failed(parse_error(raw["error"])))
+            return
+        choices = optional(raw, "choices", list, "") or ()
+        usage = raw.get("usage")
+        if usage is None and isinstance(groq := raw.get("x_groq"), dict):
+            usage = groq.get("usage")
+        if not self._started:
+            self._read_head(raw)
+            if choices or usage:
+                self._start(events)
+        for position, one in enumerate(choices):
+            index = optional(typed(one, dict, "choices"), "index", int, "choices")
+            number = position if index is None else index
+            choice = self._choices.get(number)
+            if choice is None:
+                choice = self._choices[number] = _Choice(number)
+            choice.take(one, events)
+        if usage and (counts := parse_usage(usage)) is not None:
+            events.append(UsageReported(counts))
+
+    def _read_head(self, raw: dict[str, Json]) -> None:
+        for key, kind in (("id", str), ("model", str), ("created", int)):
+            self._head[key] = self._head.get(key) or optional(raw, key, kind, "")
+        self._extra |= kept(rest(raw, *REPLY_FIELDS))
+
+    def _start(self, events: list[ReplyEvent]) -> None:
+        self._started = True
+        events.append(
+            Started(
+                self._head.get("id") or "",
+                self._head.get("model") or "",
+                self._head.get("created") or 0,
+                extra=self._extra or NO_EXTRA,
+                dialect=NAME,
+            )
+        )
+
+    def _finish(self, events: list[ReplyEvent]) -> None:
+        if not self._started:
+            self._start(events)
+        self._done = True
+        for _, choice in sorted(self._choices.items()):
+            choice.end(events)
+        events.append(Finished())

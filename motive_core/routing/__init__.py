@@ -1,0 +1,10 @@
+"""Routing: from what is known of a call to what is to be done with it."""
+
+from __future__ import annotations
+
+from motive_core.routing.credentials import credential_identity
+from motive_core.routing.hosts import HostTable
+from motive_core.routing.matching import CallFacts
+from motive_core.routing.router import Answer, Decision, Pass, Reject, Router
+
+__all__ = ["Answer", "CallFacts", "Decision", "HostTable", "Pass", "Reject", "Router", "credential_identity"]

@@ -1,0 +1,25 @@
+"""The addon in mitmproxy's own test context."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from mitmproxy.addons.proxyserver import Proxyserver
+from mitmproxy.test import taddons
+
+from motive_shell.addon import Motive
+from tests.addons.flows import CONFIG, Proxy
+
+
+@pytest.fixture
+async def proxy(tmp_path: Path) -> AsyncIterator[Proxy]:
+    path = tmp_path / "config.yaml"
+    path.write_text(CONFIG)
+    addon = Motive()
+    with taddons.context(Proxyserver(), addon) as context:
+        context.configure(addon, motive_config=str(path))
+        made = Proxy(addon, context)
+        yield made
+        made.runtime.gateway.shut_down()
