@@ -314,9 +314,10 @@ ensure_environment() {
 
 # --- the commands ----------------------------------------------------------------------------------------------------
 
-# -P keeps what lies in the current folder from shadowing a module.
+# -P keeps what lies in the current folder from shadowing a module. Without PYTHONUNBUFFERED, who reads the output from a
+# pipe or a file would see the addresses when the proxy ends.
 motive() {
-  exec env PYTHONPATH="$ROOT/addons:$ROOT" "$VENV/bin/python" -P -m "$@"
+  exec env PYTHONUNBUFFERED=1 PYTHONPATH="$ROOT/addons:$ROOT" "$VENV/bin/python" -P -m "$@"
 }
 
 FAILED=

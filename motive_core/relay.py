@@ -30,8 +30,8 @@ NEW_MESSAGE: Final = "——— new message ———"
 """The line between the context and the words of a prompt, where both are shown. What stands before it in a quotation
 is not part of the words."""
 
-_QUOTED_MESSAGES: Final = 64
-"""How many of a request's latest messages are looked at for quotations: enough to recognise a conversation."""
+_QUOTED_TURNS: Final = 32
+"""How many of a conversation's latest turns are looked at for quotations: enough to recognise it."""
 
 _SYSTEM_ROLES: Final = ("system", "developer")
 
@@ -56,7 +56,6 @@ def relayed(request: ChatRequest, *, with_system: bool, with_context: bool) -> R
     names = {part.call_id: part.name for m in earlier for part in m.parts if isinstance(part, ToolCallPart)}
     words = _words(latest, names)
     system = [message.text for message in request.messages if message.role in _SYSTEM_ROLES]
-    quotable = [m for m in request.messages[:-1] if m.role not in _SYSTEM_ROLES][-_QUOTED_MESSAGES:]
     last_assistant = next((m for m in reversed(earlier) if m.role == "assistant"), None)
     context = _context(
         system if with_system else [],
@@ -67,7 +66,7 @@ def relayed(request: ChatRequest, *, with_system: bool, with_context: bool) -> R
         words=words,
         context=context,
         digest=text_digest(parts_as_text(words)),
-        quotes=tuple(text_digest(parts_as_text(m.parts)) for m in quotable),
+        quotes=_quotes(earlier, latest, names),
         replies_to=text_digest(parts_as_text(last_assistant.parts)) if last_assistant is not None else "",
         shape=_digest(request.dialect, *system, *(tool.name for tool in request.tools)),
         asks=bool(system or request.tools or (request.response_format and request.response_format.kind != "text")),
@@ -83,6 +82,20 @@ def _border(messages: Sequence[Message]) -> int:
         if messages[index].role == "assistant":
             return index + 1
     return 0
+
+
+def _quotes(earlier: Sequence[Message], latest: Sequence[Message], names: Mapping[str, str]) -> tuple[str, ...]:
+    """The digests of what was relayed in earlier turns of this conversation, as far as it quotes them: the words
+    before each assistant message. Of the latest words, each message but the last counts by itself: a client whose call
+    failed says them again with the next one."""
+    turns: list[Words] = []
+    start = 0
+    for index, message in enumerate(earlier):
+        if message.role == "assistant":
+            turns.append(_words(earlier[start:index], names))
+            start = index + 1
+    turns += [_words([message], names) for message in latest[:-1]]
+    return tuple(text_digest(parts_as_text(words)) for words in turns[-_QUOTED_TURNS:] if words)
 
 
 def _words(latest: Sequence[Message], names: Mapping[str, str]) -> Words:

@@ -10,8 +10,10 @@ import base64
 import fcntl
 import hashlib
 import os
+import re
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 import zipfile
@@ -98,10 +100,10 @@ class Checkout:
     def lock(self, text: str, name: str = "requirements.lock") -> None:
         (self.root / name).write_text(text)
 
-    def pretend_environment(self, python: str, *locks: str) -> None:
+    def pretend_environment(self, python: str, *locks: str, minor: str = "3.13") -> None:
         """A ready environment whose interpreter is a script of the test."""
         self.put(self.venv / "bin/python", python)
-        stamp = ["python 3.13"]
+        stamp = [f"python {minor}"]
         for lock in locks:
             with (self.root / lock).open("rb") as file:
                 stamp.append(f"{lock} {subprocess.check_output(['cksum'], stdin=file, text=True).strip()}")
@@ -452,6 +454,45 @@ class TestCommands:
         result = checkout.run("strat")
         assert result.returncode == 2
         assert "there is no command 'strat'" in result.stderr
+
+
+def test_a_start_says_at_once_where_it_listens(checkout: Checkout, tmp_path: Path) -> None:
+    # The interpreter of the environment is the one of this suite; all else is real.
+    python = f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n'
+    checkout.pretend_environment(python, "requirements.lock", minor=MINOR)
+    for folder in ("addons", "motive_core"):
+        (checkout.root / folder).symlink_to(ROOT / folder)
+    (tmp_path / "mine.yaml").touch()
+    confdir = tmp_path / "certificates"
+    flags = ["--config", "mine.yaml", "--port", "0", "--forward-port", "0"]
+    process = subprocess.Popen(
+        [checkout.root / "run.sh", *flags, "--", "--set", f"confdir={confdir}"],
+        env=checkout.environment(),
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        said = []
+        for line in process.stdout:
+            said.append(line)
+            if "HTTPS_PROXY=" in line:
+                break
+        text = "".join(said)
+        assert f"certificate    {confdir}/mitmproxy-ca-cert.pem" in text
+        for title in ("meeting point", "forward proxy"):
+            address = re.search(rf"{title} +http://([^:]+):(\d+)", text)
+            assert address is not None, text
+            with socket.create_connection((address[1], int(address[2]))):
+                pass
+        process.terminate()
+        process.communicate()
+        assert process.returncode == 0
+    finally:
+        process.kill()
+        process.communicate()
 
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")

@@ -71,6 +71,7 @@ class FastDispatch:
             return True
         if not _is_stock(self._manager):
             return False
+        self._plans = {}
         for name in _REPLACED:
             setattr(self._manager, name, getattr(self, name))
         return True

@@ -136,18 +136,22 @@ class PairSource:
 
     async def accept(self, exchange: Exchange, decision: AnswerDecision, retry: bool) -> None:
         """Take charge of an exchange: see ``Source``."""
-        session = exchange.session
+        session, rules = exchange.session, decision.rules
+        stored = await self._backend.load(session)
+        if stored.version == 0:
+            if rules.when_joined and rules.can_pass and decision.role == "asker":
+                exchange.pass_on()  # what the machine would say, for the many calls that nobody is interested in
+                return
+            if await self._backend.count() >= self.max_sessions:
+                exchange.fail(RateLimitedError("Too many sessions are open.", code="too_many_sessions"))
+                return
         said = relayed(exchange.request, with_system=decision.relay_system, with_context=decision.relay_context)
         self._held[exchange.exchange] = exchange
         while True:
-            stored = await self._backend.load(session)
-            if stored.version == 0 and await self._backend.count() >= self.max_sessions:
-                del self._held[exchange.exchange]
-                exchange.fail(RateLimitedError("Too many sessions are open.", code="too_many_sessions"))
-                return
             event = self._arrival(exchange, decision, said, retry, stored.state)
             if await self._apply(session, stored.state, stored.version, event):
                 return
+            stored = await self._backend.load(session)
 
     def _arrival(
         self, exchange: Exchange, decision: AnswerDecision, said: Relayed, retry: bool, state: Session
@@ -217,12 +221,15 @@ class PairSource:
         return True
 
     async def sweep(self, idle_s: float) -> None:
-        """Let time pass in every session, and drop those that hold no call and were idle for ``idle_s``."""
+        """End the sessions that hold no call and that nothing was heard of for ``idle_s``."""
         now = self._clock()
         for session, state in (await self._backend.all()).items():
-            await self._dispatch(session, Tick())
-            if not live_calls(state) and now - self._touched.get(session, now) > idle_s:
+            if not live_calls(state) and now - self._touched.setdefault(session, now) > idle_s:
                 await self._dispatch(session, Close())
+
+    async def tick(self, session: str) -> None:
+        """Let time pass in a session: what is due by now happens."""
+        await self._dispatch(session, Tick())
 
     async def is_present(self, session: str) -> bool:
         """Whether somebody is there to answer in this session."""
@@ -250,6 +257,8 @@ class PairSource:
         after, commands = step(state, event, self._clock())
         if not await self._backend.swap(session, after, version):
             return False
+        if not isinstance(event, Tick):
+            self._touched[session] = self._clock()
         self._schedule(session, after)
         for command in commands:
             self._run(session, command)
@@ -265,7 +274,7 @@ class PairSource:
                 timer[1].cancel()
                 del self._timers[session]
             return
-        self._touched[session] = now = self._clock()
+        now = self._clock()
         if timer is not None:
             if timer[0] <= due:
                 return
@@ -275,7 +284,7 @@ class PairSource:
 
     def _fire(self, session: str) -> None:
         self._timers.pop(session, None)
-        self._spawn(self._dispatch(session, Tick()))
+        self._spawn(self.tick(session))
 
     def _run(self, session: str, command: Command) -> None:
         """Carry out one command. Whatever goes wrong ends that call only."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from pathlib import Path
 
 import pytest
@@ -260,24 +261,38 @@ class TestOptions:
             assert context.options.keep_host_header and context.options.store_streamed_bodies
 
     @pytest.mark.parametrize("option", ["stream_large_bodies", "body_size_limit"])
-    async def test_options_that_break_holding_are_refused(self, proxy: Proxy, option: str) -> None:
-        with pytest.raises(exceptions.OptionsError, match=option):
-            proxy.context.configure(proxy.addon, **{option: "1m"})
+    async def test_options_that_break_holding_are_refused(
+        self, proxy: Proxy, option: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        proxy.context.configure(proxy.addon, **{option: "1m"})
+        assert errors_in(caplog) == [f"motive: {option} must not be set"]
 
-    async def test_a_wrong_configuration_names_its_place(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("option", ["stream_large_bodies", "body_size_limit"])
+    async def test_once_it_runs_mitmproxy_takes_such_an_option_back(self, proxy: Proxy, option: str) -> None:
+        await proxy.runtime.start()
+        try:
+            with pytest.raises(exceptions.OptionsError, match=option):
+                proxy.context.configure(proxy.addon, **{option: "1m"})
+        finally:
+            await proxy.runtime.stop()
+
+    @pytest.mark.parametrize(
+        ("text", "where"), [("limits: {max_sessions: none}", "limits.max_sessions"), (None, "config.yaml")]
+    )
+    async def test_a_wrong_configuration_ends_the_start_with_one_line(
+        self, tmp_path: Path, text: str | None, where: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
         path = tmp_path / "config.yaml"
-        path.write_text("limits: {max_sessions: none}")
+        if text is not None:
+            path.write_text(text)
         addon = Motive()
-        with (
-            taddons.context(Proxyserver(), addon) as context,
-            pytest.raises(exceptions.OptionsError, match=r"limits\.max_sessions"),
-        ):
+        with taddons.context(Proxyserver(), addon) as context:
             context.configure(addon, motive_config=str(path))
+        (line,) = errors_in(caplog, whole=True)
+        assert where in line and "\n" not in line
 
-    async def test_a_configuration_that_is_not_there(self, tmp_path: Path) -> None:
-        addon = Motive()
-        with (
-            taddons.context(Proxyserver(), addon) as context,
-            pytest.raises(exceptions.OptionsError, match=r"nowhere\.yaml"),
-        ):
-            context.configure(addon, motive_config=str(tmp_path / "nowhere.yaml"))
+
+def errors_in(caplog: pytest.LogCaptureFixture, *, whole: bool = False) -> list[str]:
+    """The errors in the log, up to the reason that follows a colon unless ``whole``."""
+    lines = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
+    return lines if whole else [line.rpartition(": a call")[0] for line in lines]

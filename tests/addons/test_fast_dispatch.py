@@ -106,14 +106,14 @@ def test_each_outcome_of_a_hook_is_handled_alike(outcome: str, where: str, kind:
 
 @pytest.mark.parametrize("how", ["trigger_event", "handle_lifecycle", "trigger"])
 @pytest.mark.parametrize("where", ["top", "below"])
-@pytest.mark.parametrize("target", range(5))
+@pytest.mark.parametrize("target", range(8))
 @pytest.mark.parametrize("change", CHANGES)
 def test_each_change_during_an_event_is_seen_alike(change: str, target: int, where: str, how: str) -> None:
     calm = Node(dict.fromkeys(EVENTS, Hook("return")))
     silent = Node({}, kind="own")
     changing = Node({"request": Hook("return", change, target)}, (calm,), kind="own")
     subject = changing if where == "top" else Node({}, (changing, calm), kind="own")
-    chain = (calm, silent, subject, silent, calm)
+    chain = (calm, silent, subject, silent, Node({}), calm)
     # Before it, a first event for the plan to be made from.
     steps = (Step(how, "response"), Step(how), Step(how), Step(how, "client_connected"))
     stock = asyncio.run(run_world(chain, steps, fast=False))
@@ -121,11 +121,12 @@ def test_each_change_during_an_event_is_seen_alike(change: str, target: int, whe
     assert fast == stock
 
 
-@pytest.mark.parametrize("by", ["options", "register", "add", "by_hand"])
+@pytest.mark.parametrize("by", ["options", "register", "add", "by_hand", "reinstall"])
 async def test_a_hook_put_onto_an_addon_of_mitmproxys_own_is_called_after_the_next_change(by: str) -> None:
     with taddons.context() as context:
         manager = context.master.addons
-        assert FastDispatch(manager).install()
+        dispatch = FastDispatch(manager)
+        assert dispatch.install()
         own: Any = own_class()("own")
         manager.add(own)
         await manager.handle_lifecycle(make_event("request"))
@@ -138,8 +139,11 @@ async def test_a_hook_put_onto_an_addon_of_mitmproxys_own_is_called_after_the_ne
                 manager.register(Fake("sub-addon"))
             case "add":
                 manager.add(Fake("addon"))
-            case _:
+            case "by_hand":
                 manager.chain.insert(0, Fake("addon"))
+            case _:
+                dispatch.uninstall()
+                dispatch.install()
         await manager.handle_lifecycle(make_event("request"))
     assert len(calls) == 1
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
 
 import pytest
 
@@ -13,33 +11,9 @@ from motive_core.errors import HoldTimeoutError
 from motive_core.exchange import Exchange, estimate_usage, session_header, tokens
 from motive_core.ir import BlobPart, ChatRequest, Choice, Message, TextPart, ToolCallPart, ToolResultPart
 from motive_core.stream import collect
+from tests.core.ports import FakePort
 
 TEXT = "Grüße,\n\n\tdef f():\n\t\treturn '🐉'  \n"
-
-
-@dataclass
-class FakePort:
-    """Keeps what it is told."""
-
-    can_stream: bool = True
-    told: list[str] = field(default_factory=list)
-    status: int = 0
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
-    chunks: AsyncIterator[bytes] | None = None
-    service: str | None = None
-
-    def respond(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        self.told.append("respond")
-        self.status, self.headers, self.body = status, headers, body
-
-    def stream(self, headers: Mapping[str, str], chunks: AsyncIterator[bytes]) -> None:
-        self.told.append("stream")
-        self.headers, self.chunks = headers, chunks
-
-    def pass_through(self, service: str | None) -> None:
-        self.told.append("pass")
-        self.service = service
 
 
 def exchange_of(

@@ -243,3 +243,19 @@ class TestWordsOfTheAnswerer:
     def test_a_schema_that_points_elsewhere_is_not_fetched(self) -> None:
         tool = Tool("far", schema={"$ref": "http://127.0.0.1:9/schema.json"})
         assert answer_of((TextPart("/call far {}"),), (tool,), ["c1"]).parts == (ToolCallPart("c1", "far", "{}"),)
+
+
+def test_a_later_request_quotes_the_words_of_every_earlier_turn() -> None:
+    call, result = ToolCallPart("c1", "weather", "{}"), ToolResultPart("c1", (TextPart("rain"),))
+    turns = [
+        [say("system", "s"), say("user", "one"), say("user", "two")],
+        [say("assistant", call), say("tool", result)],
+        [say("assistant", "It rains."), say("user", "thanks", PICTURE)],
+        [say("assistant", "Bye."), say("user", "bye")],
+    ]
+    digests = []
+    for number in range(len(turns)):
+        chat = request(*(message for turn in turns[: number + 1] for message in turn))
+        said = relayed(chat, with_system=True, with_context=True)
+        assert said.quotes[:number] == tuple(digests)
+        digests.append(said.digest)

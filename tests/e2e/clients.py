@@ -27,7 +27,12 @@ REAL: Final[dict[DialectName, str]] = {
     "openai": "https://api.openai.com/v1",
     "anthropic": "https://api.anthropic.com",
 }
+DIALECTS: Final[tuple[DialectName, ...]] = ("openai", "anthropic")
+PATHS: Final[dict[DialectName, str]] = {"openai": "/v1/chat/completions", "anthropic": "/v1/messages"}
 MAX_TOKENS: Final = 1024
+
+CODE: Final = "Here:\n\n```python\ndef f(x):\n\tif x:\n\t\treturn 'a\\tb'\r\n\n\n\treturn  \"  \"\n```\n"
+UNICODE: Final = "Grüße, 世界! 👩‍👩‍👧‍👦 e\u0301 \u202eabc\u202c \u2028 \U0001d54f \x7f \x1f"
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,3 +258,10 @@ async def http_client(link: Link, **options: Any) -> AsyncIterator[httpx.AsyncCl
         settings.setdefault("base_url", link.proxy.meeting)
     async with httpx.AsyncClient(**settings) as client:
         yield client
+
+
+async def leave(proxy: Proxy, session: str, waiting: asyncio.Task[Said]) -> None:
+    """Hang up a call that listens, and see that the session knows."""
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    await proxy.until(session, lambda told: not told.get("listening"))

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.clients import Link, Talker, openai_client
+from tests.e2e.clients import Link, Talker, leave, openai_client
 from tests.e2e.standin import Standin
-from tests.e2e.test_pairing import leave
 
 # As Open WebUI 0.6 sends them, from its DEFAULT_*_PROMPT_TEMPLATE; one user message, with the chat in it.
 TASKS: dict[str, tuple[str, str]] = {

@@ -17,13 +17,12 @@ import openai
 import pytest
 import zstandard
 
-from tests.e2e.clients import DialectName, Link, Talker, anthropic_client, http_client, openai_client
+from tests.e2e.clients import DIALECTS, PATHS, DialectName, Link, Talker, anthropic_client, http_client, openai_client
 from tests.e2e.proxy import Proxy
 from tests.e2e.rules import BODY_LIMIT_BYTES
 from tests.e2e.wire import RawClient, chat, chunked, request
 
-PATHS: dict[DialectName, str] = {"openai": "/v1/chat/completions", "anthropic": "/v1/messages"}
-both_dialects = pytest.mark.parametrize("dialect", list(PATHS))
+both_dialects = pytest.mark.parametrize("dialect", DIALECTS)
 
 
 @pytest.fixture

@@ -10,9 +10,8 @@ import httpx
 import openai
 import pytest
 
-from tests.e2e.clients import DialectName, Link, Said, Talker, anthropic_client, openai_client
+from tests.e2e.clients import DIALECTS, DialectName, Link, Said, Talker, anthropic_client, leave, openai_client
 from tests.e2e.proxy import Proxy, held_calls
-from tests.e2e.test_pairing import DIALECTS, leave
 from tests.e2e.wire import RawClient, chat, request
 
 

@@ -10,10 +10,22 @@ from typing import Any
 import pytest
 from mitmproxy import http, io
 
-from tests.e2e.clients import MAX_TOKENS, DialectName, Link, Said, Talker, anthropic_client, http_client, openai_client
+from tests.e2e.clients import (
+    CODE,
+    DIALECTS,
+    MAX_TOKENS,
+    UNICODE,
+    DialectName,
+    Link,
+    Said,
+    Talker,
+    anthropic_client,
+    http_client,
+    leave,
+    openai_client,
+)
 from tests.e2e.conftest import StartProxy
 from tests.e2e.proxy import DEADLINE_S, Proxy, held_calls
-from tests.e2e.test_pairing import CODE, DIALECTS, UNICODE, leave
 from tests.e2e.wire import chat
 
 SPOKEN = "Once upon a time,\n\n\tthere was a troll — 世界!  \n"

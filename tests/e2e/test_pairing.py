@@ -5,25 +5,31 @@ from __future__ import annotations
 import asyncio
 import itertools
 import re
-from typing import get_args
 
 import pytest
 
-from tests.e2e.clients import DialectName, Link, Said, Talker, anthropic_client, openai_client
-from tests.e2e.proxy import Proxy
+from tests.e2e.clients import (
+    CODE,
+    DIALECTS,
+    UNICODE,
+    DialectName,
+    Link,
+    Said,
+    Talker,
+    anthropic_client,
+    leave,
+    openai_client,
+)
 
-CODE = "Here:\n\n```python\ndef f(x):\n\tif x:\n\t\treturn 'a\\tb'\r\n\n\n\treturn  \"  \"\n```\n"
-UNICODE = "Grüße, 世界! 👩‍👩‍👧‍👦 e\u0301 \u202eabc\u202c \u2028 \U0001d54f \x7f \x1f"
 TRICKY = 'data: [DONE]\n\nevent: ping\n\n{"a": "\\u0000"} <|im_end|> </s>\n: comment\n\n  leading and trailing  '
 LONG = "lorem ipsum dolor — sit amet\n" * 4000
 
-DIALECTS: tuple[DialectName, ...] = get_args(DialectName.__value__)
 FINISH = {"openai": "stop", "anthropic": "end_turn"}
 
 
 @pytest.mark.parametrize("app_streams", [False, True], ids=["app-whole", "app-streams"])
 @pytest.mark.parametrize("person_streams", [False, True], ids=["person-whole", "person-streams"])
-@pytest.mark.parametrize(("person", "app"), itertools.product(DIALECTS, DIALECTS))
+@pytest.mark.parametrize(("person", "app"), list(itertools.product(DIALECTS, DIALECTS)))
 async def test_conversation(
     at_meeting: Link,
     session: str,
@@ -60,13 +66,6 @@ def check_shape(said: Said, dialect: DialectName, model: str) -> None:
     assert said.input_tokens > 0
     assert said.output_tokens > 0
     assert re.fullmatch(r"chatcmpl-\w+" if dialect == "openai" else r"msg_\w+", said.reply_id)
-
-
-async def leave(proxy: Proxy, session: str, waiting: asyncio.Task[Said]) -> None:
-    """Hang up a call that listens, and see that the session knows."""
-    waiting.cancel()
-    await asyncio.gather(waiting, return_exceptions=True)
-    await proxy.until(session, lambda told: not told.get("listening"))
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

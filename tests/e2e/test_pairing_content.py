@@ -10,8 +10,7 @@ import openai
 import pytest
 from pydantic import BaseModel
 
-from tests.e2e.clients import DialectName, Link, Said, Talker, openai_client
-from tests.e2e.test_pairing import DIALECTS, leave
+from tests.e2e.clients import DIALECTS, DialectName, Link, Said, Talker, leave, openai_client
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="
 WEATHER_SCHEMA = {
@@ -103,6 +102,7 @@ async def test_pictures_and_parts_are_shown(
 async def test_system_prompt_and_earlier_words_are_shown_once(
     at_meeting: Link, session: str, person: Person, dialect: DialectName
 ) -> None:
+    """Where the route says so: see ``rules``."""
     earlier = [{"role": "user", "content": "earlier question"}, {"role": "assistant", "content": "earlier answer"}]
     app = app_of(at_meeting, session, dialect)
     if dialect == "openai":

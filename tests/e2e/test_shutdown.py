@@ -10,10 +10,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.clients import DialectName, Link, http_client
+from tests.e2e.clients import PATHS, DialectName, Link, http_client
 from tests.e2e.conftest import StartProxy
 from tests.e2e.proxy import STOP_DEADLINE_S, Proxy
-from tests.e2e.test_bad_input import PATHS
 from tests.e2e.wire import chat
 
 HELD = 100

@@ -11,10 +11,19 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.clients import MAX_TOKENS, DialectName, Link, Said, Talker, anthropic_client, openai_client
+from tests.e2e.clients import (
+    DIALECTS,
+    MAX_TOKENS,
+    DialectName,
+    Link,
+    Said,
+    Talker,
+    anthropic_client,
+    leave,
+    openai_client,
+)
 from tests.e2e.proxy import Proxy, held_calls
 from tests.e2e.standin import Standin
-from tests.e2e.test_pairing import DIALECTS, leave
 
 GUARD = "You are {name}, a guard of the castle."
 

@@ -1,0 +1,31 @@
+"""A port that keeps what it is told, in the place of a held flow."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass
+class FakePort:
+    """Keeps what it is told."""
+
+    can_stream: bool = True
+    told: list[str] = field(default_factory=list)
+    status: int = 0
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    chunks: AsyncIterator[bytes] | None = None
+    service: str | None = None
+
+    def respond(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        self.told.append("respond")
+        self.status, self.headers, self.body = status, headers, body
+
+    def stream(self, headers: Mapping[str, str], chunks: AsyncIterator[bytes]) -> None:
+        self.told.append("stream")
+        self.headers, self.chunks = headers, chunks
+
+    def pass_through(self, service: str | None) -> None:
+        self.told.append("pass")
+        self.service = service
