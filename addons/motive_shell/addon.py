@@ -24,7 +24,7 @@ from motive_shell.connections import deepen_backlogs, lift_connection_limit
 from motive_shell.fast_dispatch import FastDispatch
 from motive_shell.flows import FlowPort, head_of, incoming_of, listener_of, respond
 from motive_shell.runtime import Runtime, runtime_of
-from motive_shell.site import INTERNAL_HOST, is_preflight, to_origin
+from motive_shell.site import is_preflight, to_origin
 
 logger = logging.getLogger(__name__)
 
@@ -169,8 +169,7 @@ class Motive:
         runtime, request = self._configured(), flow.request
         gateway = runtime.gateway
         forward = listener_of(flow) == "forward"
-        internal = forward and request.host == INTERNAL_HOST
-        if forward and not internal and not self._is_llm_host(request):
+        if forward and not self._is_llm_host(request):
             return
         head = head_of(request)
         dialect = gateway.dialect_of(head)
@@ -178,7 +177,7 @@ class Motive:
             respond(flow, *refusal)
             return
         if dialect is None:
-            if internal or not forward:
+            if not forward:
                 self._serve(flow)
             return
         port = FlowPort(

@@ -23,9 +23,15 @@ ROLE_HEADER: Final = "x-motive-role"
 """Ours: it never goes to a real service."""
 
 
+INTERNAL_HOST: Final = "motive.internal"
+"""The name by which clients of the forward proxy reach the meeting point. It never leaves the proxy."""
+
+
 def listener_of(flow: http.HTTPFlow) -> Listener:
-    """Which listener a flow came in by: the meeting point is a reverse proxy, everything else forwards."""
-    return "reverse" if isinstance(flow.client_conn.proxy_mode, ReverseMode) else "forward"
+    """Which listener a flow came in by: the meeting point is a reverse proxy, or its name; everything else forwards."""
+    if flow.request.host == INTERNAL_HOST or isinstance(flow.client_conn.proxy_mode, ReverseMode):
+        return "reverse"
+    return "forward"
 
 
 def head_of(request: http.Request) -> RequestHead:

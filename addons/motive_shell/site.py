@@ -13,9 +13,6 @@ from motive_core.dialects import RequestHead
 from motive_core.origin import OriginServer
 from motive_shell.flows import send_to_origin
 
-INTERNAL_HOST: Final = "motive.internal"
-"""The name by which clients of the forward proxy reach what the meeting point serves. It never leaves the proxy."""
-
 _ADMIN: Final = "/admin"
 _FORWARDED: Final = ("origin", "anthropic-version", "x-goog-api-key", "accept", "user-agent")
 

@@ -73,6 +73,14 @@ class TestPairing:
         await proxy.addon.request(flow)
         assert not flow.intercepted and flow.response is None
 
+    async def test_the_meeting_point_is_there_behind_the_forward_proxy(self, proxy: Proxy) -> None:
+        body = chat_flow("/join").request.content or b""
+        flow = flow_of("POST", "/v1/chat/completions", body, forward=True, host="motive.internal")
+        await proxy.addon.request(flow)
+        assert flow.intercepted
+        await proxy.call("hello", forward=True)
+        assert await proxy.finish(flow) == "hello"
+
 
 class TestEndings:
     async def test_a_client_that_leaves_frees_its_seat(self, proxy: Proxy) -> None:

@@ -41,12 +41,16 @@ ENCODED = [
 ]
 
 
-@pytest.mark.parametrize(("encoding", "body"), ENCODED)
+NAMES = [f"{number}-{encoding or 'none'}" for number, (encoding, _) in enumerate(ENCODED)]
+PACKED = [pair for pair in ENCODED if pair[0] not in ("", "identity")]
+
+
+@pytest.mark.parametrize(("encoding", "body"), ENCODED, ids=NAMES)
 def test_a_body_is_decoded(encoding: str, body: bytes) -> None:
     assert decode_body(body, encoding, 10_000) == BODY
 
 
-@pytest.mark.parametrize(("encoding", "body"), [pair for pair in ENCODED if pair[0] not in ("", "identity")])
+@pytest.mark.parametrize(("encoding", "body"), PACKED, ids=[str(number) for number in range(len(PACKED))])
 def test_a_cut_body_is_refused(encoding: str, body: bytes) -> None:
     with pytest.raises(BadRequestError):
         decode_body(body[:-9], encoding, 10_000)
@@ -77,6 +81,6 @@ def test_a_bomb_is_refused(encoding: str) -> None:
         decode_body(packed, encoding, 1_000_000)
 
 
-@pytest.mark.parametrize(("encoding", "body"), ENCODED)
+@pytest.mark.parametrize(("encoding", "body"), ENCODED, ids=NAMES)
 def test_a_body_of_exactly_the_limit_is_taken(encoding: str, body: bytes) -> None:
     assert decode_body(body, encoding, len(BODY)) == BODY
