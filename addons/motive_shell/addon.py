@@ -58,9 +58,10 @@ class Motive:
         ctx.options.update(connection_strategy="lazy", keep_host_header=True, store_streamed_bodies=True)
 
     def configure(self, updated: set[str]) -> None:
-        """Read the configuration, and refuse options that would break holding: by ``OptionsError`` while mitmproxy runs.
+        """Read the configuration, and refuse options that would break holding.
 
-        At its start the same would be shown with a traceback. There an error that is logged ends it, and is one line.
+        Raises ``OptionsError`` while mitmproxy runs, which takes the option back. At its start that would be shown with
+        a traceback; there a logged error ends it, in one line.
         """
         try:
             self._configure(updated)

@@ -85,7 +85,9 @@ def _words(*words: str | None) -> str:
 
 
 def _link(part: BlobPart) -> str:
-    image = part.media_type.startswith("image/")
+    # A URL that does not tell its type is an image's: other files by URL have one, and file ids are no URLs.
+    untold = not part.media_type and part.url is not None and not part.url.startswith("file-id:")
+    image = untold or part.media_type.lower().startswith("image/")
     name = " ".join((part.name or ("image" if image else "file")).split())
     for mark in "\\[]":
         name = name.replace(mark, "\\" + mark)

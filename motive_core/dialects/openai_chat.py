@@ -399,7 +399,7 @@ def _render_message(message: Message, *, own: bool) -> Iterable[dict[str, Json]]
     """The messages that a message is: one, and before it one for each tool result in it."""
     results = [part for part in message.parts if isinstance(part, ToolResultPart)]
     yield from [_render_result(part, own=own) for part in results]
-    parts = tuple([part for part in message.parts if not isinstance(part, ToolResultPart)])
+    parts: tuple[Part, ...] = tuple([part for part in message.parts if not isinstance(part, ToolResultPart)])
     if not parts and (results or not own):
         return
     # What stands beside the results of a ``tool`` message is what the user says.

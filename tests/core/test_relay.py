@@ -253,7 +253,7 @@ def test_a_later_request_quotes_the_words_of_every_earlier_turn() -> None:
         [say("assistant", "It rains."), say("user", "thanks", PICTURE)],
         [say("assistant", "Bye."), say("user", "bye")],
     ]
-    digests = []
+    digests: list[str] = []
     for number in range(len(turns)):
         chat = request(*(message for turn in turns[: number + 1] for message in turn))
         said = relayed(chat, with_system=True, with_context=True)
