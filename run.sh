@@ -26,6 +26,7 @@ readonly RUN_LOCK=requirements.lock
 # Holds every pin of RUN_LOCK too.
 readonly DEV_LOCK=requirements-dev.lock
 readonly NO_PYTHON_STATUS=3
+readonly NEWLINE=$'\n'
 
 usage() {
   cat <<'TEXT'
@@ -106,13 +107,13 @@ consider() {
   local answer
   if answer=$("$1" -c "$PROBE" </dev/null 2>&1); then
     # Only the last line is ours: a wrapper may have said something before.
-    answer=${answer##*$'\n'}
+    answer=${answer##*"$NEWLINE"}
     PYTHON_VERSION=${answer%% *}
     PYTHON=${answer#* }
     return 0
   fi
-  answer=${answer#$'\n'}
-  REFUSED="$REFUSED  $1: ${answer%%$'\n'*}"$'\n'
+  answer=${answer#"$NEWLINE"}
+  REFUSED="$REFUSED  $1: ${answer%%"$NEWLINE"*}$NEWLINE"
   return 1
 }
 
@@ -152,7 +153,7 @@ consider_uv() {
   if "$uv" python install 3.13 >&2 </dev/null && path=$("$uv" python find 3.13 </dev/null) && consider "$path"; then
     return 0
   fi
-  REFUSED="$REFUSED  $uv: could not install Python 3.13"$'\n'
+  REFUSED="$REFUSED  $uv: could not install Python 3.13$NEWLINE"
   return 1
 }
 
@@ -160,14 +161,14 @@ find_python() {
   if [ -n "${MOTIVE_PYTHON:-}" ]; then
     if consider "$MOTIVE_PYTHON"; then return 0; fi
     say "run.sh: MOTIVE_PYTHON is not a Python that Motive can use:"
-    say "${REFUSED%$'\n'}"
+    say "${REFUSED%"$NEWLINE"}"
     exit "$NO_PYTHON_STATUS"
   fi
   if consider_path || consider_pyenv || consider_uv; then return 0; fi
   say "run.sh: found no Python that Motive can use. It needs 3.12, 3.13 or 3.14, with venv and ensurepip."
   if [ -n "$REFUSED" ]; then
     say "Tried:"
-    say "${REFUSED%$'\n'}"
+    say "${REFUSED%"$NEWLINE"}"
   fi
   cat >&2 <<'TEXT'
 Install one, then start run.sh again:
@@ -338,10 +339,11 @@ run_tests() {
   # Last of all comes pytest's own summary line, so this is said before.
   if [ -n "$FAILED" ]; then say "run.sh: FAILED: ${FAILED#, }"; fi
   say "== pytest"
-  local status=0
-  "$VENV/bin/python" -P -m pytest -n auto --maxprocesses 4 "$@" || status=$?
-  if [ "$status" = 0 ] && [ -n "$FAILED" ]; then status=1; fi
-  exit "$status"
+  local pytest=("$VENV/bin/python" -P -m pytest -n auto --maxprocesses 4 "$@")
+  # In our place, so that it gets the signals that are sent to us.
+  if [ -z "$FAILED" ]; then exec "${pytest[@]}"; fi
+  "${pytest[@]}" || exit
+  exit 1
 }
 
 command=run

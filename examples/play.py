@@ -1,7 +1,7 @@
 """Sit down as the model: shows each prompt that an app sends, and answers with what you type.
 
-    python examples/play.py gpt-4o            # needs nothing but Python
-    python examples/play.py npc-guard http://127.0.0.1:8000
+python examples/play.py gpt-4o            # needs nothing but Python
+python examples/play.py npc-guard http://127.0.0.1:8000
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ def main() -> None:
 
     def say(text: str) -> str:
         body = {"model": f"{session}@answerer", "messages": [{"role": "user", "content": text}]}
-        request = Request(f"{base}/v1/chat/completions", json.dumps(body).encode(), {"content-type": "application/json"})
+        url = f"{base}/v1/chat/completions"
+        request = Request(url, json.dumps(body).encode(), {"content-type": "application/json"})
         while True:
             try:
                 with opener.open(request) as response:

@@ -87,11 +87,12 @@ class Exchange:
         """Send a whole reply, in one write unless the route paces it. Gives False if the exchange had ended before."""
         if self.ending is not None:
             return False
+        headers = self.headers(self.dialect.stream_type if self.request.stream else JSON_TYPE)
+        if reply.usage is not None and reply.usage.estimated:
+            headers["x-motive-usage"] = "estimated"
         if not self.request.stream:
             body = self.dialect.render_reply(self.request, reply)
-            headers = self.headers(JSON_TYPE)
         else:
-            headers = self.headers(self.dialect.stream_type)
             if self.pace_tokens_per_s and self.port.can_stream:
                 self.ending = ending
                 self.port.stream(headers, self._paced(reply, 1.0 / self.pace_tokens_per_s))

@@ -12,9 +12,8 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
-from urllib.parse import unquote
 
 from motive_core.backends import Backend, MemoryBackend
 from motive_core.background import BackgroundTable
@@ -37,6 +36,9 @@ from motive_core.session import Session, answerer_present, asker_present
 from motive_core.sources import PairSource
 
 logger = logging.getLogger(__name__)
+
+ADMIN_PATH: Final = "/admin"
+"""What is below it is for the operator; pages of other origins may not read it."""
 
 _VERSION: Final = "0.1.0"
 _RESPONSES_PATH: Final = "/responses"
@@ -118,8 +120,7 @@ class Gateway:
         """
         if head.headers.get("upgrade", "").lower() != "websocket":
             return None
-        as_post = RequestHead("POST", head.host, head.port, head.path, head.query, head.headers)
-        dialect = self.dialect_of(as_post)
+        dialect = self.dialect_of(replace(head, method="POST"))
         if dialect is None and not head.path.endswith(_RESPONSES_PATH):
             return None
         error = UpgradeRequiredError("WebSocket is not spoken here; use HTTP.")
@@ -342,7 +343,7 @@ class Gateway:
 
     async def close_session(self, session: str) -> bool:
         """See ``origin.Site``."""
-        return await self.pair.close(unquote(session))
+        return await self.pair.close(session)
 
     async def models(self, head: RequestHead) -> tuple[int, Mapping[str, str], bytes]:
         """See ``origin.Site``."""
@@ -354,10 +355,15 @@ class Gateway:
 
     def refuse(self, head: RequestHead, status: int) -> tuple[int, Mapping[str, str], bytes]:
         """See ``origin.Site``."""
+        extra = {} if head.path.startswith(ADMIN_PATH) else self.cors_headers(head)
+        if status == 404 and self.dialect_of(replace(head, method="POST")) is not None:
+            status = 405
+            extra["allow"] = "POST"
         served = "POST /v1/chat/completions, POST /v1/messages, GET /v1/models, GET /health, GET /admin/sessions"
         message = f"{head.method} {head.path} is not served here. What is: {served}."
         error = NotFoundError(message) if status == 404 else StatusError(status, message, code="not_served")
-        return self.error_reply(self.spoken_by(head), error, new_id())
+        status, headers, body = self.error_reply(self.spoken_by(head), error, new_id())
+        return status, headers | extra, body
 
 
 def new_id() -> str:

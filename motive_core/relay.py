@@ -21,7 +21,17 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 
 from motive_core.dialects.degrade import parts_as_text
-from motive_core.ir import ChatRequest, Message, Part, TextPart, Tool, ToolCallPart, ToolResultPart
+from motive_core.ir import (
+    ChatRequest,
+    Json,
+    Message,
+    Part,
+    ResponseFormat,
+    TextPart,
+    Tool,
+    ToolCallPart,
+    ToolResultPart,
+)
 from motive_core.session import Answer, Join, Words
 
 logger = logging.getLogger(__name__)
@@ -206,21 +216,33 @@ class CommandError(ValueError):
     """A command of the answerer cannot be carried out; the message says why, for its author."""
 
 
-def answer_of(words: Words, tools: Sequence[Tool], call_ids: Iterable[str]) -> Answer:
+def answer_of(
+    words: Words, tools: Sequence[Tool], call_ids: Iterable[str], response_format: ResponseFormat | None = None
+) -> Answer:
     """The words of the answerer as a reply.
 
     Lines that begin with ``/call NAME {json}`` become tool calls, checked against the tool's JSON Schema (the JSON may
-    go on over several lines); what follows ``/say`` is taken literally. Raises ``CommandError``.
+    go on over several lines); what follows ``/say`` is taken literally. A reply in words must fit the response format,
+    if the app asked for one. Raises ``CommandError``.
     """
     text = parts_as_text(words)
     if text.startswith("/say "):
-        return Answer((TextPart(text.removeprefix("/say ")),), text_digest(text.removeprefix("/say ")))
-    if not re.search(r"^/call\s", text, re.MULTILINE):
-        return Answer(words, text_digest(text))
+        text = text.removeprefix("/say ")
+        words = (TextPart(text),)
+    elif re.search(r"^/call\s", text, re.MULTILINE):
+        return _tool_calls(text, tools, call_ids)
+    if response_format is not None:
+        _check_format(text, response_format)
+    return Answer(words, text_digest(text))
+
+
+def _tool_calls(text: str, tools: Sequence[Tool], call_ids: Iterable[str]) -> Answer:
     before, *calls = re.split(r"^/call[ \t]+", text, flags=re.MULTILINE)
-    ids = iter(call_ids)
+    named = list(zip(calls, call_ids, strict=False))
+    if len(named) < len(calls):
+        raise CommandError(f"an answer can make {len(named)} tool calls at once, not {len(calls)}")
     parts: list[Part] = [TextPart(before.rstrip())] if before.strip() else []
-    parts += [_tool_call(call, tools, next(ids)) for call in calls]
+    parts += [_tool_call(call, tools, call_id) for call, call_id in named]
     return Answer(tuple(parts), text_digest(parts_as_text(parts)))
 
 
@@ -238,15 +260,36 @@ def _tool_call(command: str, tools: Sequence[Tool], call_id: str) -> ToolCallPar
         raise CommandError(f"the arguments of {name} are not JSON: {error}") from None
     if not isinstance(value, dict):
         raise CommandError(f"the arguments of {name} must be a JSON object")
-    if isinstance(tool.schema, dict):
-        # A registry of its own keeps a ``$ref`` to somewhere else from being fetched.
-        kind = validator_for(tool.schema)
-        try:
-            kind.check_schema(tool.schema)
-            kind(tool.schema, registry=Registry()).validate(value)
-        except ValidationError as error:
-            where = "/".join(map(str, error.absolute_path)) or "the object"
-            raise CommandError(f"the arguments of {name} do not fit its schema: {where}: {error.message}") from None
-        except (SchemaError, UnknownType, Unresolvable, RecursionError) as error:
-            logger.info("tool schema not usable tool=%s error=%s", name, type(error).__name__)
+    if (misfit := _misfit(value, tool.schema)) is not None:
+        raise CommandError(f"the arguments of {name} do not fit its schema: {misfit}")
     return ToolCallPart(call_id, name, to_json(value).decode() if "\n" in arguments else arguments)
+
+
+def _check_format(text: str, response_format: ResponseFormat) -> None:
+    if response_format.kind == "text":
+        return
+    try:
+        value = from_json(text)
+    except ValueError as error:
+        raise CommandError(f"the app asked for JSON, and this is none: {error}") from None
+    if response_format.kind == "json_object" and not isinstance(value, dict):
+        raise CommandError("the app asked for a JSON object")
+    if (misfit := _misfit(value, response_format.schema)) is not None:
+        raise CommandError(f"the app asked for JSON of another shape: {misfit}")
+
+
+def _misfit(value: Json, schema: Json) -> str | None:
+    """Where and why a value does not fit a JSON Schema; None if it does, or if the schema is none."""
+    if not isinstance(schema, dict):
+        return None
+    # A registry of its own keeps a ``$ref`` to somewhere else from being fetched.
+    kind = validator_for(schema)
+    try:
+        kind.check_schema(schema)
+        kind(schema, registry=Registry()).validate(value)
+    except ValidationError as error:
+        where = "/".join(map(str, error.absolute_path)) or "the object"
+        return f"{where}: {error.message}"
+    except (SchemaError, UnknownType, Unresolvable, RecursionError) as error:
+        logger.info("schema not usable error=%s", type(error).__name__)
+    return None

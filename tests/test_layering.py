@@ -204,9 +204,10 @@ def test_the_tree_keeps_the_rules() -> None:
     assert faults(ROOT) == []
 
 
-def test_the_tree_was_found() -> None:
+def test_the_table_names_only_what_is_there() -> None:
     names = {source.name for source in sources_of(ROOT)}
-    assert {"motive_core.errors", "motive_core.dialects", "motive_core.gateway", "motive_shell.addon"} <= names
+    assert frozenset().union(*LAYERS) - names == set()
+    assert SHARED.keys() | PURE <= names
 
 
 GOOD_TREE: Final = {

@@ -374,7 +374,7 @@ class TestEnvironment:
                 assert "another run.sh is making the environment; waiting" in process.stderr.readline()
                 assert not checkout.venv.exists()
                 # Meanwhile the first one finishes.
-                checkout.pretend_environment("#!/bin/sh\necho python 3.13\n", "requirements.lock")
+                checkout.pretend_environment(f"#!/bin/sh\necho python {MINOR}\n", "requirements.lock", minor=MINOR)
                 first.close()
                 rest = process.stderr.read()
         assert process.returncode == 0
@@ -473,8 +473,8 @@ def test_a_start_says_at_once_where_it_listens(checkout: Checkout, tmp_path: Pat
         stderr=subprocess.STDOUT,
         text=True,
     )
+    assert process.stdout is not None
     try:
-        assert process.stdout is not None
         said = []
         for line in process.stdout:
             said.append(line)
@@ -488,11 +488,11 @@ def test_a_start_says_at_once_where_it_listens(checkout: Checkout, tmp_path: Pat
             with socket.create_connection((address[1], int(address[2]))):
                 pass
         process.terminate()
-        process.communicate()
-        assert process.returncode == 0
+        assert process.wait() == 0, process.stdout.read()
     finally:
         process.kill()
-        process.communicate()
+        process.wait()
+        process.stdout.close()
 
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")

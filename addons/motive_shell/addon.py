@@ -22,6 +22,7 @@ from motive_core.errors import ConfigError, UnavailableError
 from motive_shell.banner import announce
 from motive_shell.connections import deepen_backlogs, lift_connection_limit
 from motive_shell.fast_dispatch import FastDispatch
+from motive_shell.fast_messages import leave_out_checks
 from motive_shell.flows import FlowPort, head_of, incoming_of, listener_of, respond
 from motive_shell.runtime import Runtime, runtime_of
 from motive_shell.site import is_preflight, to_origin
@@ -99,6 +100,7 @@ class Motive:
         dispatch = FastDispatch(master.addons)
         if mode == "on" or (mode == "auto" and dispatch.supported()):
             dispatch.install()
+            leave_out_checks()
         proxyserver = master.addons.get("proxyserver")
         if proxyserver is not None:
             logger.log(ALERT, announce(proxyserver.servers, ctx.options.confdir))

@@ -39,9 +39,9 @@ class Holds:
 
     async def take(self, port: FlowPort, exchange: Exchange) -> None:
         """Take charge of a flow whose call was accepted. If it has no reply yet, it is held from now on."""
-        port.exchange = exchange
         if exchange.ending == "passed":
             return
+        port.exchange = exchange
         flow = port.flow
         self._ports[flow.id] = port
         self._by_client.setdefault(flow.client_conn.id, set()).add(flow.id)
@@ -80,24 +80,23 @@ class Holds:
 
     async def delivered(self, flow: http.HTTPFlow) -> None:
         """The reply of a flow is complete and goes out."""
-        port = self._forget(flow)
-        if port is None or port.exchange is None:
+        exchange = self._forget(flow)
+        if exchange is None:
             return
-        exchange = port.exchange
         waited = self._gateway.clock() - exchange.arrived_at
         flow.comment = f"{exchange.outcome or exchange.ending} for {exchange.session}, {waited:.1f} s"
         await self._gateway.delivered(exchange)
 
     async def failed(self, flow: http.HTTPFlow) -> None:
         """A flow ended with an error."""
-        port = self._forget(flow)
-        if port is None or port.exchange is None:
+        exchange = self._forget(flow)
+        if exchange is None:
             return
-        if port.exchange.ending is None:
-            port.exchange.ending = "gone"
-            await self._gateway.gone(port.exchange)
+        if exchange.ending is None:
+            exchange.ending = "gone"
+            await self._gateway.gone(exchange)
         else:
-            await self._gateway.failed(port.exchange)
+            await self._gateway.failed(exchange)
 
     async def client_gone(self, client: Client) -> None:
         """A client closed its connection: every call on it that has no reply yet is over."""
@@ -124,17 +123,22 @@ class Holds:
                 flow.intercepted = True
                 flow.resume()
 
-    def _forget(self, flow: http.HTTPFlow) -> FlowPort | None:
+    def _forget(self, flow: http.HTTPFlow) -> Exchange | None:
+        """Let a flow out of our hands. Gives its exchange, None if it was not in them."""
         port = self._ports.pop(flow.id, None)
-        if port is not None:
-            flows = self._by_client.get(flow.client_conn.id)
-            if flows is not None:
-                flows.discard(flow.id)
-                if not flows:
-                    del self._by_client[flow.client_conn.id]
-            if not self._ports:
-                self._empty.set()
-        return port
+        if port is None:
+            return None
+        flows = self._by_client.get(flow.client_conn.id)
+        if flows is not None:
+            flows.discard(flow.id)
+            if not flows:
+                del self._by_client[flow.client_conn.id]
+        if not self._ports:
+            self._empty.set()
+        # Port and exchange know each other: that has to end here, or both, and the bodies with them, would stay until
+        # the garbage collector comes by.
+        exchange, port.exchange = port.exchange, None
+        return exchange
 
     async def drained(self, timeout_s: float) -> bool:
         """Wait until no flow is in our hands. Gives False if the time ran out before."""

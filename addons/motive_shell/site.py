@@ -10,10 +10,10 @@ from typing import Final
 from mitmproxy import http
 
 from motive_core.dialects import RequestHead
+from motive_core.gateway import ADMIN_PATH
 from motive_core.origin import OriginServer
 from motive_shell.flows import send_to_origin
 
-_ADMIN: Final = "/admin"
 _FORWARDED: Final = ("origin", "anthropic-version", "x-goog-api-key", "accept", "user-agent")
 
 
@@ -22,7 +22,7 @@ def is_preflight(head: RequestHead) -> bool:
     return (
         head.method == "OPTIONS"
         and "access-control-request-method" in head.headers
-        and not head.path.startswith(_ADMIN)
+        and not head.path.startswith(ADMIN_PATH)
     )
 
 

@@ -91,11 +91,15 @@ def _default_of(name: str, field: FieldInfo) -> str:
     if field.is_required():
         return "required"
     value = field.get_default(call_default_factory=True)
-    if isinstance(value, BaseModel) or name in ("hosts", "background", "routes"):
+    if value and name in ("hosts", "background", "routes"):
         return "see below"
     match value:
         case None:
             return "null"
+        case Match():
+            return "empty"
+        case BaseModel():
+            return "see below"
         case bool():
             return str(value).lower()
         case tuple() | Mapping():

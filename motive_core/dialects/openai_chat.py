@@ -231,7 +231,7 @@ def _parse_format(raw: dict[str, Json], extra: dict[str, Json]) -> ResponseForma
 def _parse_tools(raw: dict[str, Json], extra: dict[str, Json]) -> tuple[tuple[Tool, ...], ToolChoice | None]:
     tools = optional(raw, "tools", list, "")
     functions = optional(raw, "functions", list, "")
-    if not tools and functions is not None:
+    if functions and not tools:
         if "tool_choice" in raw:
             extra["tool_choice"] = raw["tool_choice"]
         found = [_parse_function(one, f"functions[{n}]") for n, one in enumerate(functions)]

@@ -213,8 +213,7 @@ class _Choice:
         call.call_id = call.call_id or optional(raw, "id", str, "delta.tool_calls") or ""
         body = optional(raw, call.kind, dict, "delta.tool_calls") or {}
         key = "arguments" if call.kind == "function" else "input"
-        if len(raw) > 2 or len(body) > 1:
-            call.tell(kept(rest(raw, "index", "id", "type", "function_call", call.kind)), rest(body, "name", key))
+        call.tell(kept(rest(raw, "index", "id", "type", "function_call", call.kind)), rest(body, "name", key))
         self._say_call(call, body, key, events)
 
     def _take_function_call(self, raw: dict[str, Json], events: list[ReplyEvent]) -> None:
@@ -336,7 +335,8 @@ class ChatDecoder(Decoder):
         if usage is None and isinstance(groq := raw.get("x_groq"), dict):
             usage = groq.get("usage")
         if not self._started:
-            self._read_head(raw)
+            if "choices" in raw:
+                self._read_head(raw)
             if choices or usage:
                 self._start(events)
         for position, one in enumerate(choices):

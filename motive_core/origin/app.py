@@ -84,9 +84,9 @@ def make_app(site: Site, streams: Streams, secret: str) -> Starlette:
         return Response(body, status, dict(headers))
 
     async def refused(request: Request, error: Exception) -> Response:
-        status = error.status_code if isinstance(error, HTTPException) else 500
+        status, allowed = (error.status_code, error.headers or {}) if isinstance(error, HTTPException) else (500, {})
         status, headers, body = site.refuse(head_of(request), status)
-        return Response(body, status, dict(headers))
+        return Response(body, status, {**headers, **allowed})
 
     app = Starlette(
         routes=[

@@ -217,7 +217,7 @@ class _Step:
             self.commands.append(SendNotice(event.call, "paired" if present else "waiting"))
             return
         timeout_s = rules.hold_timeout_s if present else rules.handshake_timeout_s
-        live = LiveCall(event.call, self.now + timeout_s, rules)
+        live = LiveCall(event.call, self.now, self.now + timeout_s, rules)
         if twin is not None and twin.outcome is None:
             self.set(replace(twin, calls=(*twin.calls, live), orphaned_at=None))
         elif twin is not None and twin.answer is not None:
@@ -311,14 +311,14 @@ class _Step:
                 return
         rules = event.rules
         timeout_s = rules.hold_timeout_s if self.asker_is_here() else rules.handshake_timeout_s
-        self.listen(LiveCall(event.call, self.now + timeout_s, rules))
+        self.grant_hold_time()
+        self.listen(LiveCall(event.call, self.now, self.now + timeout_s, rules))
 
     def seat_answerer(self, event: Arrive) -> Seat:
-        """The answerer's seat, with the author in it. A new one owes nothing, and has seen nothing."""
+        """The answerer's seat, with the author in it."""
         seat = self.answerer
         if seat is not None and seat.who == event.who:
             return seat
-        self.unshow_all()
         return Seat(event.who, self.now, event.shape, event.asks)
 
     def has_seen(self, event: Arrive, owed: Prompt) -> bool:
@@ -329,6 +329,13 @@ class _Step:
         if event.replies_to != "" and event.replies_to in self.shown:
             return False
         return owed.shown == "yes"
+
+    def grant_hold_time(self) -> None:
+        """Who answers is here: calls that had only the handshake time until now have their hold time."""
+        for prompt in list(self.prompts.values()):
+            if any(live.deadline < _hold_deadline(live) for live in prompt.calls):
+                calls = tuple(replace(live, deadline=max(live.deadline, _hold_deadline(live))) for live in prompt.calls)
+                self.set(replace(prompt, calls=calls))
 
     def listen(self, live: LiveCall) -> None:
         """This call waits for the next prompt; an older one of the same answerer ends."""
@@ -361,7 +368,9 @@ class _Step:
             if prompt.shown_by == call and (
                 prompt.shown == "sending" or (after_delivery and prompt.shown == "yes" and _waits(prompt))
             ):
-                self.show_failed(prompt)
+                self.unshow(prompt)
+                if prompt.prompt == self.owes:
+                    self.stay(prompt.rules.rejoin_window_s)
                 return
             if call in prompt.sending or (after_delivery and call in prompt.delivered):
                 self.answer_failed(prompt, call)
@@ -375,15 +384,6 @@ class _Step:
         self.listening = None
         self.stay(rejoin_window_s)
         return True
-
-    def show_failed(self, prompt: Prompt) -> None:
-        """A prompt did not arrive after all (unless it was answered: then it did)."""
-        if not _waits(prompt):
-            self.set(replace(prompt, shown="yes"))
-            return
-        self.unshow(prompt)
-        if self.listening is None:
-            self.stay(prompt.rules.rejoin_window_s)
 
     def answer_failed(self, prompt: Prompt, call: str) -> None:
         """An answer did not arrive after all. If it reached nobody else, it waits for a retry of its prompt."""
@@ -551,6 +551,10 @@ class _Step:
 def _waits(prompt: Prompt) -> bool:
     """Whether an answer to this prompt is still wanted."""
     return prompt.outcome is None and prompt.answer is None
+
+
+def _hold_deadline(live: LiveCall) -> float:
+    return live.arrived_at + live.rules.hold_timeout_s
 
 
 def _closed_at(prompt: Prompt) -> float:

@@ -37,9 +37,8 @@ def role_of(state: Session, event: Arrive, *, asker_present: bool, answerer_pres
     if asker is not None and answerer is not None and asker_alike and answerer_alike:
         return _lookalike(state, event, asker, answerer, joins=joins)
     if answerer is not None and answerer_alike:
-        if asker is None and not (joins or event.key == answerer.last_key or _quotes(event, answerer)):
-            return "asker"  # a look-alike of the only one here
-        return "answerer"
+        is_other = asker is None and not joins and not _quotes(event, answerer)
+        return "asker" if is_other else "answerer"
     if asker is not None and asker_alike:
         is_asker = _quotes(event, asker) or (event.asks and event.shape == asker.shape)
         return "answerer" if joins and not answerer_present and not is_asker else "asker"
@@ -111,13 +110,10 @@ def _lookalike(state: Session, event: Arrive, asker: Seat, answerer: Seat, *, jo
 
 def _newcomer(state: Session, *, joins: bool, asker_present: bool, answerer_present: bool) -> Verdict:
     """A client that looks like nobody in the session."""
-    asker, answerer = state.asker, state.answerer
     if joins:
         if not answerer_present:
             return "answerer"
-        return "stranger" if asker is not None and asker_present else "asker"
-    if asker is None:
-        return "asker"
-    if answerer is None:
+        return "stranger" if asker_present else "asker"
+    if state.answerer is None:
         return "answerer"
     return "stranger" if asker_present else "asker"

@@ -51,6 +51,7 @@ class LiveCall:
     """A call that is held: it ends exactly once, at ``deadline`` at the latest."""
 
     call: str
+    arrived_at: float
     deadline: float
     rules: Rules
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, assert_never
+from typing import Any, Final, NamedTuple, assert_never
 
 from motive_core.backends.base import Backend
 from motive_core.errors import (
@@ -22,7 +22,7 @@ from motive_core.errors import (
     UnavailableError,
 )
 from motive_core.exchange import Exchange
-from motive_core.ir import Tool, ToolCallPart
+from motive_core.ir import ResponseFormat, Tool, ToolCallPart
 from motive_core.relay import (
     CommandError,
     Relayed,
@@ -108,6 +108,16 @@ def error_for(kind: ErrorKind, session: str) -> MotiveError:
             assert_never(kind)
 
 
+class _Terms(NamedTuple):
+    """What a call of the app demands of its answer."""
+
+    tools: tuple[Tool, ...] = ()
+    response_format: ResponseFormat | None = None
+
+
+_NO_TERMS: Final = _Terms()
+
+
 class PairSource:
     """See the module. ``clock`` gives seconds that never go back; ``spawn`` runs a coroutine in the background."""
 
@@ -124,6 +134,8 @@ class PairSource:
         self._clock = clock
         self._spawn = spawn
         self._held: dict[str, Exchange] = {}
+        self._terms: dict[str, dict[str, _Terms]] = {}
+        """By session and key of a prompt. Kept while it has no live call: who answers does not wait for a retry."""
         self._timers: dict[str, tuple[float, asyncio.TimerHandle]] = {}
         self._touched: dict[str, float] = {}
         self.join_words = join_words
@@ -149,6 +161,9 @@ class PairSource:
         self._held[exchange.exchange] = exchange
         while True:
             event = self._arrival(exchange, decision, said, retry, stored.state)
+            terms = _Terms(exchange.request.tools, exchange.request.response_format)
+            if terms != _NO_TERMS:
+                self._terms.setdefault(session, {})[event.key] = terms
             if await self._apply(session, stored.state, stored.version, event):
                 return
             stored = await self._backend.load(session)
@@ -162,7 +177,8 @@ class PairSource:
         if decision.role != "asker":
             try:
                 ids = (f"call_{exchange.exchange}{number:02d}" for number in range(_CALLS_AT_ONCE))
-                answer = answer_of(said.words, self._owed_tools(state), ids)
+                terms = self._owed_terms(exchange.session, state)
+                answer = answer_of(said.words, terms.tools, ids, terms.response_format)
             except CommandError as error:
                 refused = str(error)
         return Arrive(
@@ -185,13 +201,17 @@ class PairSource:
             refused=refused,
         )
 
-    def _owed_tools(self, state: Session) -> tuple[Tool, ...]:
-        """The tools of the app's call that the answerer owes an answer to."""
-        for prompt in state.prompts:
-            if prompt.prompt == state.owes:
-                exchanges = [self._held[live.call] for live in prompt.calls if live.call in self._held]
-                return exchanges[0].request.tools if exchanges else ()
-        return ()
+    def _owed_terms(self, session: str, state: Session) -> _Terms:
+        """What the app's call demands that the answerer owes an answer to."""
+        key = next((prompt.key for prompt in state.prompts if prompt.prompt == state.owes), "")
+        return self._terms.get(session, {}).get(key, _NO_TERMS)
+
+    def _keep_terms(self, session: str, after: Session) -> None:
+        """Forget the demands of prompts that are no more."""
+        terms = self._terms.pop(session, None)
+        kept = {prompt.key: terms[prompt.key] for prompt in after.prompts if prompt.key in terms} if terms else {}
+        if kept:
+            self._terms[session] = kept
 
     async def delivered(self, exchange: Exchange) -> None:
         """See ``Source``."""
@@ -260,6 +280,7 @@ class PairSource:
         if not isinstance(event, Tick):
             self._touched[session] = self._clock()
         self._schedule(session, after)
+        self._keep_terms(session, after)
         for command in commands:
             self._run(session, command)
         return True

@@ -57,6 +57,7 @@ def test_a_whole_reply(dialect: Dialect) -> None:
     assert port.headers["content-type"] == "application/json"
     assert port.headers["x-request-id"] == "ex1" and port.headers["x-motive-session"] == "npc"
     assert port.headers["access-control-allow-origin"] == "*"
+    assert port.headers["x-motive-usage"] == "estimated"
 
 
 def test_a_streamed_reply_is_one_write(dialect: Dialect) -> None:

@@ -18,6 +18,7 @@ from typing import Any, Final, Literal
 import anthropic
 import httpx
 import openai
+import pytest
 
 from tests.e2e.proxy import Proxy
 
@@ -260,8 +261,16 @@ async def http_client(link: Link, **options: Any) -> AsyncIterator[httpx.AsyncCl
         yield client
 
 
-async def leave(proxy: Proxy, session: str, waiting: asyncio.Task[Said]) -> None:
-    """Hang up a call that listens, and see that the session knows."""
-    waiting.cancel()
-    await asyncio.gather(waiting, return_exceptions=True)
+async def hang_up(proxy: Proxy, session: str, listening: asyncio.Task[Said]) -> None:
+    """Close the connection of a call that listens (no synchronous one), and see that the session knows."""
+    listening.cancel()
+    await asyncio.gather(listening, return_exceptions=True)
     await proxy.until(session, lambda told: not told.get("listening"))
+
+
+async def finish(proxy: Proxy, session: str, listening: asyncio.Task[Said]) -> None:
+    """End a session in which nothing is left but a person who listens."""
+    await proxy.until_listening(session)
+    await proxy.close_session(session)
+    with pytest.raises((openai.InternalServerError, anthropic.InternalServerError), match="ended by the operator"):
+        await listening

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -133,3 +133,15 @@ def at_meeting(proxy: Proxy) -> Link:
 def through_proxy(proxy: Proxy, proxy_authority: Path) -> Link:
     """The way through the forward listener of the shared proxy."""
     return Link(proxy, proxy_authority)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, Any]:
+    """A test that fails shows what the shared proxy had to say."""
+    report = yield
+    proxy = getattr(item, "funcargs", {}).get("shared_proxy")
+    if report.when == "call" and report.failed and isinstance(proxy, Proxy):
+        report.sections.append(("log of the shared proxy", proxy.log[-4000:]))
+    return report

@@ -273,22 +273,26 @@ def _listener() -> socket.socket:
 
 
 def real_service(request: Received, writer: Writer) -> None:
-    """The script in force unless a test sets another: a model that says who it is, in the dialect of the path."""
+    """The script in force unless a test sets another: a model that says who it is, in the dialect of the path. What is
+    no call in plain JSON gets its path and size back."""
     path = request.target.partition("?")[0]
-    if path.endswith("/chat/completions"):
-        asked = request.json()
-        if asked.get("stream"):
-            stream(writer, openai_chunks(f"real {asked['model']}", asked["model"]))
-        else:
-            whole(writer, openai_reply(f"real {asked['model']}", asked["model"]))
-    elif path.endswith("/messages"):
-        asked = request.json()
-        if asked.get("stream"):
-            stream(writer, anthropic_events(f"real {asked['model']}", asked["model"]))
-        else:
-            whole(writer, anthropic_reply(f"real {asked['model']}", asked["model"]))
-    else:
+    asked = _plain_json(request.body) if request.method == "POST" else None
+    if asked is None or not path.endswith(("/chat/completions", "/messages")):
         whole(writer, {"path": request.target, "bytes": len(request.body)})
+        return
+    model = asked["model"]
+    openai = path.endswith("/chat/completions")
+    if asked.get("stream"):
+        stream(writer, (openai_chunks if openai else anthropic_events)(f"real {model}", model))
+    else:
+        whole(writer, (openai_reply if openai else anthropic_reply)(f"real {model}", model))
+
+
+def _plain_json(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None
 
 
 def whole(writer: Writer, body: Any, status: int = 200) -> None:

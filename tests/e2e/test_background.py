@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.clients import Link, Talker, leave, openai_client
+from tests.e2e.clients import Link, Talker, finish, openai_client
 from tests.e2e.standin import Standin
 
 # As Open WebUI 0.6 sends them, from its DEFAULT_*_PROMPT_TEMPLATE; one user message, with the chat in it.
@@ -73,8 +73,7 @@ async def test_tasks_with_the_first_message_are_no_turns(at_meeting: Link, sessi
     assert isinstance(replies[2], list)
     shown = person.start("hi")
     assert (await asked).text == "hi"
-    await proxy.until_listening(session)
-    await leave(proxy, session, shown)
+    await finish(proxy, session, shown)
 
 
 async def test_tasks_of_the_person_are_no_answers(at_meeting: Link, session: str) -> None:
@@ -90,8 +89,7 @@ async def test_tasks_of_the_person_are_no_answers(at_meeting: Link, session: str
     assert not asked.done()
     shown = person.start("answer")
     assert (await asked).text == "answer"
-    await proxy.until_listening(session)
-    await leave(proxy, session, shown)
+    await finish(proxy, session, shown)
 
 
 async def test_task_alone_opens_no_session(at_meeting: Link, session: str) -> None:

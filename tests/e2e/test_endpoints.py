@@ -168,6 +168,7 @@ async def test_anything_else_is_refused_helpfully(
     assert told.get("type") == ("error" if headers else None)
     assert "/v1/chat/completions" in told["error"]["message"]
     assert f"{method} {path}" in told["error"]["message"]
+    assert bool(reply.headers.get("allow")) == (status == 405)
     assert reply.headers["x-should-retry"] == "false"
     assert not service.requests
 

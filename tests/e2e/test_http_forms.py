@@ -7,6 +7,7 @@ import json
 import shutil
 import socket
 import ssl
+import subprocess
 from pathlib import Path
 
 import h2.config
@@ -190,18 +191,18 @@ async def test_stream_that_was_reset_is_not_shown(
     await asyncio.gather(shown, return_exceptions=True)
 
 
+def started(command: list[str | bytes]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(command, stdout=subprocess.PIPE)
+
+
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 @pytest.mark.parametrize("version", ["--http2-prior-knowledge", "--http2", "--http1.1", "--http1.0"])
 async def test_curl_in_every_version(at_meeting: Link, session: str, version: str) -> None:
-    process = await asyncio.create_subprocess_exec(
-        *("curl", "-sS", "--noproxy", "*", version, f"{at_meeting.proxy.meeting}/v1/chat/completions"),
-        *("-d", chat(session, "from curl").decode()),
-        stdout=asyncio.subprocess.PIPE,
-    )
-    try:
-        assert await answer(at_meeting, session, "to curl") == ["from curl"]
-        out, _ = await process.communicate()
-    finally:
-        if process.returncode is None:
+    command = ("curl", "-sS", "--noproxy", "*", version, f"{at_meeting.proxy.meeting}/v1/chat/completions")
+    with started([*command, "-d", chat(session, "from curl")]) as process:
+        try:
+            assert await answer(at_meeting, session, "to curl") == ["from curl"]
+            out, _ = await asyncio.to_thread(process.communicate)
+        finally:
             process.kill()
     assert json.loads(out)["choices"][0]["message"]["content"] == "to curl"

@@ -10,7 +10,17 @@ import httpx
 import openai
 import pytest
 
-from tests.e2e.clients import DIALECTS, DialectName, Link, Said, Talker, anthropic_client, leave, openai_client
+from tests.e2e.clients import (
+    DIALECTS,
+    DialectName,
+    Link,
+    Said,
+    Talker,
+    anthropic_client,
+    finish,
+    hang_up,
+    openai_client,
+)
 from tests.e2e.proxy import Proxy, held_calls
 from tests.e2e.wire import RawClient, chat, request
 
@@ -22,7 +32,7 @@ async def join(link: Link, session: str, **settings: Any) -> tuple[Talker, async
     return person, shown
 
 
-async def hang_up(call: asyncio.Task[Any]) -> None:
+async def give_up(call: asyncio.Task[Any]) -> None:
     call.cancel()
     await asyncio.gather(call, return_exceptions=True)
 
@@ -40,14 +50,13 @@ def test_person_who_hangs_up_listens_no_more(proxy: Proxy, session: str, *, half
 
 async def test_prompt_waits_for_the_person_to_return(at_meeting: Link, session: str) -> None:
     person, shown = await join(at_meeting, session)
-    await leave(at_meeting.proxy, session, shown)
+    await hang_up(at_meeting.proxy, session, shown)
     asked = Talker(at_meeting, "anthropic", session).start("are you there?")
     await at_meeting.proxy.until_prompts(session)
     assert (await person.say("/join")).text == "are you there?"
     waiting = person.start("I am.")
     assert (await asked).text == "I am."
-    await at_meeting.proxy.until_listening(session)
-    await leave(at_meeting.proxy, session, waiting)
+    await finish(at_meeting.proxy, session, waiting)
 
 
 async def test_app_that_hangs_up_keeps_its_place(at_meeting: Link, session: str) -> None:
@@ -55,7 +64,7 @@ async def test_app_that_hangs_up_keeps_its_place(at_meeting: Link, session: str)
     app = Talker(at_meeting, "anthropic", session)
     asked = app.start("first try")
     await at_meeting.proxy.until_held(session)
-    await hang_up(asked)
+    await give_up(asked)
     told = await at_meeting.proxy.until(session, lambda told: told and not held_calls(told))
     assert [prompt["state"] for prompt in told["prompts"]] == ["open"]
     person, shown = await join(at_meeting, session)
@@ -64,8 +73,7 @@ async def test_app_that_hangs_up_keeps_its_place(at_meeting: Link, session: str)
     assert (await shown).text == "first try"
     shown = person.start("second time lucky")
     assert (await asked).text == "second time lucky"
-    await at_meeting.proxy.until_listening(session)
-    await leave(at_meeting.proxy, session, shown)
+    await finish(at_meeting.proxy, session, shown)
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
@@ -89,8 +97,7 @@ async def test_prompt_is_shown_once_however_often_the_sdk_tries(
     assert (await shown).text == "the next one"
     shown = person.start("right")
     assert (await asked).text == "right"
-    await at_meeting.proxy.until_listening(session)
-    await leave(at_meeting.proxy, session, shown)
+    await finish(at_meeting.proxy, session, shown)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -101,7 +108,7 @@ async def test_late_answer_is_for_the_retry_alone(at_meeting: Link, session: str
     app = Talker(at_meeting, dialect, session)
     asked = app.start("question")
     assert (await shown).text == "question"
-    await hang_up(asked)
+    await give_up(asked)
     await proxy.until(session, lambda told: not held_calls(told))
     shown = person.start("late answer")
     await proxy.until_listening(session)
@@ -114,8 +121,7 @@ async def test_late_answer_is_for_the_retry_alone(at_meeting: Link, session: str
 
     app.history = []
     assert (await app.say("question")).text == "late answer"
-    await proxy.until_listening(session)
-    await leave(proxy, session, shown)
+    await finish(proxy, session, shown)
 
 
 async def test_author_of_an_answer_that_nobody_fetched_is_told(at_meeting: Link, session: str) -> None:
@@ -124,7 +130,7 @@ async def test_author_of_an_answer_that_nobody_fetched_is_told(at_meeting: Link,
     person, shown = await join(at_meeting, session)
     asked = Talker(at_meeting, "openai", session).start("question")
     await shown
-    await hang_up(asked)
+    await give_up(asked)
     await at_meeting.proxy.until(session, lambda told: not held_calls(told))
     assert "not delivered" in (await person.say("too late")).text
 
@@ -141,8 +147,7 @@ async def test_second_call_of_a_listening_person_ends_the_first(at_meeting: Link
     assert (await shown_again).text == "hello?"
     shown = again.start("hello!")
     assert (await asked).text == "hello!"
-    await at_meeting.proxy.until_listening(session)
-    await leave(at_meeting.proxy, session, shown)
+    await finish(at_meeting.proxy, session, shown)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -155,8 +160,7 @@ async def test_third_client_is_refused(at_meeting: Link, session: str, dialect: 
         await third.say("let me in")
     waiting = person.start("answer")
     assert (await asked).text == "answer"
-    await at_meeting.proxy.until_listening(session)
-    await leave(at_meeting.proxy, session, waiting)
+    await finish(at_meeting.proxy, session, waiting)
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])

@@ -20,8 +20,9 @@ from tests.e2e.clients import (
     Said,
     Talker,
     anthropic_client,
+    finish,
+    hang_up,
     http_client,
-    leave,
     openai_client,
 )
 from tests.e2e.conftest import StartProxy
@@ -91,7 +92,7 @@ async def test_words_come_one_by_one(at_meeting: Link, session: str, dialect: Di
     assert len(words) > 5
     assert "".join(filter(None, words)) == SPOKEN
     await proxy.until(session, lambda told: told["turns"] == 1 and told["prompts"][0]["state"] == "answered")
-    await leave(proxy, session, waiting)
+    await hang_up(proxy, session, waiting)
     assert await calls_in_hand(proxy) == 0
 
 
@@ -111,8 +112,7 @@ async def test_text_is_exact(at_meeting: Link, session: str, dialect: DialectNam
     assert said.finish in ("stop", "end_turn")
     assert said.output_tokens > 0
     assert said.model == session
-    await at_meeting.proxy.until_listening(session)
-    await leave(at_meeting.proxy, session, waiting)
+    await finish(at_meeting.proxy, session, waiting)
 
 
 async def test_reply_that_is_not_streamed_is_not_paced(at_meeting: Link, session: str) -> None:
@@ -123,8 +123,7 @@ async def test_reply_that_is_not_streamed_is_not_paced(at_meeting: Link, session
     await shown
     waiting = person.start(ENDLESS)
     assert (await asked).text == ENDLESS
-    await at_meeting.proxy.until_listening(session)
-    await leave(at_meeting.proxy, session, waiting)
+    await finish(at_meeting.proxy, session, waiting)
 
 
 async def test_tool_calls_are_spoken_too(at_meeting: Link, session: str) -> None:
@@ -138,8 +137,7 @@ async def test_tool_calls_are_spoken_too(at_meeting: Link, session: str) -> None
     said = await asked
     assert (said.text, said.finish) == ("Let me see.", "tool_calls")
     assert [(name, given) for _, name, given in said.calls] == [("look", {"where": "up"})]
-    await at_meeting.proxy.until_listening(session)
-    await leave(at_meeting.proxy, session, waiting)
+    await finish(at_meeting.proxy, session, waiting)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -167,7 +165,7 @@ async def test_listener_who_leaves_in_the_middle_may_come_back(
         assert first
         await again.stream.close()
     await until_in_hand(proxy, 1)
-    await leave(proxy, session, waiting)
+    await hang_up(proxy, session, waiting)
     await proxy.close_session(session)
 
 
@@ -215,7 +213,7 @@ async def test_saved_flows_hold_what_the_app_sent_and_got(start_proxy: StartProx
         waiting = person.start(SPOKEN)
         got = (await asked).content
         assert (await client.get("/v1/models")).status_code == 200
-    await leave(proxy, "s", waiting)
+    await hang_up(proxy, "s", waiting)
     await asyncio.to_thread(proxy.terminate)
 
     with saved.open("rb") as file:

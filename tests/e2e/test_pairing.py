@@ -17,7 +17,7 @@ from tests.e2e.clients import (
     Said,
     Talker,
     anthropic_client,
-    leave,
+    finish,
     openai_client,
 )
 
@@ -55,8 +55,7 @@ async def test_conversation(
         answered = await asked
         assert answered.text == answer
         check_shape(answered, app, session)
-    await proxy.until_listening(session)
-    await leave(proxy, session, shown)
+    await finish(proxy, session, shown)
 
 
 def check_shape(said: Said, dialect: DialectName, model: str) -> None:
@@ -82,8 +81,7 @@ async def test_two_clients_that_look_the_same(at_meeting: Link, session: str, di
         assert (await shown).text == f"turn {turn}"
         shown = player.start(f"action {turn}")
         assert (await asked).text == f"action {turn}"
-    await proxy.until_listening(session)
-    await leave(proxy, session, shown)
+    await finish(proxy, session, shown)
 
 
 async def test_first_requests_at_the_same_time(at_meeting: Link, session: str) -> None:
@@ -94,8 +92,7 @@ async def test_first_requests_at_the_same_time(at_meeting: Link, session: str) -
     assert (await shown).text.endswith("Who goes there?")
     waiting = person.start("A friend.")
     assert (await asked).text == "A friend."
-    await at_meeting.proxy.until_listening(session)
-    await leave(at_meeting.proxy, session, waiting)
+    await finish(at_meeting.proxy, session, waiting)
 
 
 async def test_ids_and_headers(at_meeting: Link, session: str) -> None:
@@ -164,5 +161,4 @@ async def test_choices_are_as_many_as_asked_for(at_meeting: Link, session: str) 
                 finishes[choice.index] = choice.finish_reason
     assert texts == dict.fromkeys(range(3), "all the same")
     assert finishes == dict.fromkeys(range(3), "stop")
-    await at_meeting.proxy.until_listening(session)
-    await leave(at_meeting.proxy, session, shown)
+    await finish(at_meeting.proxy, session, shown)

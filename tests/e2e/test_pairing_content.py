@@ -10,7 +10,7 @@ import openai
 import pytest
 from pydantic import BaseModel
 
-from tests.e2e.clients import DIALECTS, DialectName, Link, Said, Talker, leave, openai_client
+from tests.e2e.clients import DIALECTS, DialectName, Link, Said, Talker, finish, openai_client
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="
 WEATHER_SCHEMA = {
@@ -49,9 +49,15 @@ class Person:
         assert self._waiting is not None
         return (await self._waiting).text
 
-    async def leave(self) -> None:
+    async def finish(self) -> None:
         assert self._waiting is not None
-        await leave(self._link.proxy, self.talker.model, self._waiting)
+        await finish(self._link.proxy, self.talker.model, self._waiting)
+
+
+@pytest.fixture
+def session(session: str) -> str:
+    """A session whose answerer is shown everything: see ``rules``."""
+    return f"told-{session}"
 
 
 @pytest.fixture(params=DIALECTS)
@@ -60,8 +66,7 @@ async def person(request: pytest.FixtureRequest, at_meeting: Link, session: str)
     await one.say("/join")
     await at_meeting.proxy.until_listening(session)
     yield one
-    await at_meeting.proxy.until_listening(session)
-    await one.leave()
+    await one.finish()
 
 
 def app_of(link: Link, session: str, dialect: DialectName, **settings: Any) -> Talker:
@@ -102,7 +107,6 @@ async def test_pictures_and_parts_are_shown(
 async def test_system_prompt_and_earlier_words_are_shown_once(
     at_meeting: Link, session: str, person: Person, dialect: DialectName
 ) -> None:
-    """Where the route says so: see ``rules``."""
     earlier = [{"role": "user", "content": "earlier question"}, {"role": "assistant", "content": "earlier answer"}]
     app = app_of(at_meeting, session, dialect)
     if dialect == "openai":

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
@@ -18,7 +20,7 @@ TURNS = [
     ('The troll says: "Käse?"', "I give it cheese 🧀"),
     ("It eats.\n\nIt is happy.", "\tgood troll\n\tgood"),
     ("$HOME `whoami` \\n %20 {}", "'single' \"double\""),
-    ("yes", "yes"),
+    ("Yes?", "yes"),
     ("The end?", "The end."),
 ]
 
@@ -29,25 +31,22 @@ class Terminal:
 
     url: str
     model: str
-    running: list[asyncio.subprocess.Process] = field(default_factory=list)
+    running: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
-    async def _run(self, words: str) -> str:
+    def say(self, words: str) -> asyncio.Task[str]:
         body = json.dumps({"model": self.model, "messages": [{"role": "user", "content": words}]}, ensure_ascii=False)
-        process = await asyncio.create_subprocess_exec(
-            *("curl", "-sS", "--noproxy", "*", self.url, "-H", "Content-Type: application/json", "-d", body),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
+        command = ("curl", "-sS", "--noproxy", "*", self.url, "-H", "Content-Type: application/json", "-d", body)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.running.append(process)
-        out, err = await process.communicate()
+        return asyncio.create_task(asyncio.to_thread(self._printed, process))
+
+    def _printed(self, process: subprocess.Popen[bytes]) -> str:
+        out, err = process.communicate()
         assert process.returncode == 0, err.decode()
         reply = json.loads(out)
         assert reply["object"] == "chat.completion", reply
         assert reply["model"] == self.model
         return str(reply["choices"][0]["message"]["content"])
-
-    def say(self, words: str) -> asyncio.Task[str]:
-        return asyncio.create_task(self._run(words))
 
     async def leave(self, waiting: asyncio.Task[str]) -> None:
         """Press Ctrl-C in the command that waits."""
@@ -57,9 +56,12 @@ class Terminal:
 
 
 @pytest.fixture
-def terminals(proxy: Proxy, session: str) -> tuple[Terminal, Terminal]:
+def terminals(proxy: Proxy, session: str) -> Iterator[tuple[Terminal, Terminal]]:
     url = f"{proxy.meeting}/v1/chat/completions"
-    return Terminal(url, session), Terminal(url, session)
+    both = Terminal(url, session), Terminal(url, session)
+    yield both
+    for process in [*both[0].running, *both[1].running]:
+        process.kill()
 
 
 @pytest.mark.parametrize("greeting", ["ping", "hello, anybody there?"])

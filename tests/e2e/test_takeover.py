@@ -19,7 +19,8 @@ from tests.e2e.clients import (
     Said,
     Talker,
     anthropic_client,
-    leave,
+    finish,
+    hang_up,
     openai_client,
 )
 from tests.e2e.proxy import Proxy, held_calls
@@ -67,7 +68,7 @@ async def test_a_person_takes_over_and_gives_back(
     await at_meeting.proxy.until_listening(model)
     assert len(service.requests) == passed
 
-    await leave(at_meeting.proxy, model, shown)
+    await hang_up(at_meeting.proxy, model, shown)
     await at_meeting.proxy.until(model, lambda told: not any(one["present"] for one in answerers(told)))
     assert (await app.say("four")).text == f"real {model}"
     last = service.requests[-1].json()["messages"]
@@ -82,8 +83,7 @@ async def test_a_person_takes_over_and_gives_back(
     assert (await shown).text.endswith("five")
     shown = person.start("Here again.")
     assert (await asked).text == "Here again."
-    await at_meeting.proxy.until_listening(model)
-    await leave(at_meeting.proxy, model, shown)
+    await finish(at_meeting.proxy, model, shown)
 
 
 def answerers(told: dict[str, Any]) -> list[dict[str, Any]]:
@@ -120,8 +120,7 @@ async def test_another_agent_with_the_same_model_is_not_disturbed(
     answered = await asked
     assert (answered.text, answered.model) == (f"I am {name}.", "gpt-4o")
     assert (await passing.say("and now?")).text == "real gpt-4o"
-    await at_meeting.proxy.until_listening(f"npc-{name}")
-    await leave(at_meeting.proxy, f"npc-{name}", shown)
+    await finish(at_meeting.proxy, f"npc-{name}", shown)
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
@@ -150,8 +149,7 @@ async def test_parallel_calls_are_answered_one_by_one(
             shown = person.start(f"answer to {seen[-1]}")
         assert sorted(seen, key=int) == [str(number) for number in range(calls.count)]
         assert await calls.texts() == [f"answer to {number}" for number in range(calls.count)]
-    await proxy.until_listening(session)
-    await leave(proxy, session, shown)
+    await finish(proxy, session, shown)
 
 
 class parallel_calls:  # a context, used as one
@@ -227,8 +225,7 @@ async def test_app_that_has_only_environment_variables(
         shown = person.start(f"answer {number}")
     done = await app
     assert done.stdout.splitlines() == ["answer 0", "answer 1"], done.stderr
-    await proxy.until_listening(session)
-    await leave(proxy, session, shown)
+    await finish(proxy, session, shown)
 
 
 async def test_two_people_in_one_session(at_meeting: Link, through_proxy: Link, session: str) -> None:
@@ -243,5 +240,4 @@ async def test_two_people_in_one_session(at_meeting: Link, through_proxy: Link, 
     assert getattr(refused.value, "status_code", None) == 409
     shown = person.start("hello!")
     assert (await asked).text == "hello!"
-    await at_meeting.proxy.until_listening(session)
-    await leave(at_meeting.proxy, session, shown)
+    await finish(at_meeting.proxy, session, shown)

@@ -109,6 +109,7 @@ def check_state(state: Session, now: float) -> None:
     showable = [p.prompt for p in state.prompts if waits(p) and p.calls and p.shown == "no"]
     assert state.listening is None or not showable, f"listening beside {showable}"
     for prompt in state.prompts:
+        assert prompt.answer is None or prompt.outcome is not None or state.owes != prompt.prompt, "it was answered"
         assert prompt.shown == "no" or not waits(prompt) or state.owes == prompt.prompt
         assert prompt.answer is None or not prompt.calls, "an answer was not sent"
         assert (prompt.orphaned_at is not None) == (

@@ -203,6 +203,8 @@ def test_an_answer_that_nobody_came_back_for_is_undelivered_and_its_author_is_to
     room.passes(60)
     room.expects("A2 notice: undelivered")
     assert [text_of(answer.parts) for answer in room.state.undelivered] == ["a1"]
+    room.passes(99)
+    assert answerer_present(room.state, room.now)
     room.arrives("A", "pity")
     room.arrives("B", "q1")
     room.expects("A3 is shown: q1")
@@ -267,16 +269,16 @@ def test_who_lost_its_call_is_present_for_the_rejoin_window_only(how: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("on_lost", "can_pass", "lines"),
+    ("on_lost", "can_pass", "lines", "outcome"),
     [
-        ("wait", True, []),
-        ("pass", True, ["B1 passes", "B2 passes"]),
-        ("pass", False, ["B1 error: answerer_left", "B2 error: answerer_left"]),
-        ("error", True, ["B1 error: answerer_left", "B2 error: answerer_left"]),
+        ("wait", True, [], None),
+        ("pass", True, ["B1 passes", "B2 passes"], "passed"),
+        ("pass", False, ["B1 error: answerer_left", "B2 error: answerer_left"], "failed"),
+        ("error", True, ["B1 error: answerer_left", "B2 error: answerer_left"], "failed"),
     ],
 )
 def test_when_the_answerer_goes_each_open_prompt_gets_its_on_lost(
-    on_lost: str, *, can_pass: bool, lines: list[str]
+    on_lost: str, *, can_pass: bool, lines: list[str], outcome: str | None
 ) -> None:
     room = Room(on_lost=on_lost, can_pass=can_pass)
     room.pairs()
@@ -285,6 +287,7 @@ def test_when_the_answerer_goes_each_open_prompt_gets_its_on_lost(
     room.expects()
     room.passes(1)
     room.expects(*lines)
+    assert outcomes(room) == [outcome, outcome]
     room.arrives("A", "a1")
     if on_lost == "wait":
         room.expects("B1 is answered: a1", "A2 is shown: q2")
@@ -312,6 +315,23 @@ def test_what_comes_while_nobody_is_present_is_not_lost_with_the_answerer() -> N
     room.expects()
     room.arrives("A", "ping")
     room.expects("A2 is shown: q2")
+
+
+def test_a_call_of_the_last_answerer_that_fails_at_last_does_not_send_the_new_one_away() -> None:
+    room = Room(on_lost="error", hold_timeout_s=50.0)
+    room.arrives("A", "ping")
+    room.arrives("B", "q1")
+    room.sends("A1 is shown: q1")
+    room.passes(100)
+    room.expects("B1 error: hold_timeout")
+    room.arrives("C", "ping")
+    room.arrives("B", "q2")
+    room.expects("C1 is shown: q2")
+    room.failed("A1")
+    room.passes(49)
+    room.expects()
+    room.arrives("C", "c2")
+    room.expects("B2 is answered: c2")
 
 
 def test_an_answerer_that_comes_back_needs_no_join_word() -> None:
@@ -502,6 +522,31 @@ def test_who_waits_for_the_other_side_has_the_handshake_time() -> None:
     room.expects("B1 error: hold_timeout")
 
 
+def test_a_call_that_waited_for_the_handshake_has_its_hold_time_once_somebody_comes() -> None:
+    room = Room(turn_timeout_s=1000.0)
+    room.arrives("B", "q1", role="asker")
+    room.arrives("B", "q2", role="asker")
+    room.passes(150)
+    room.arrives("A", "ping")
+    room.expects("A1 is shown: q1")
+    room.passes(149)
+    room.expects()
+    room.passes(1)
+    room.expects("B1 error: hold_timeout", "B2 error: hold_timeout")
+
+
+def test_a_longer_handshake_time_is_not_cut_when_somebody_comes() -> None:
+    room = Room(turn_timeout_s=1000.0, hold_timeout_s=50.0)
+    room.arrives("B", "q1", role="asker")
+    room.passes(60)
+    room.arrives("A", "ping")
+    room.expects("A1 is shown: q1")
+    room.passes(139)
+    room.expects()
+    room.passes(1)
+    room.expects("B1 error: hold_timeout")
+
+
 def test_who_has_the_other_side_has_the_hold_time() -> None:
     room = Room(turn_timeout_s=1000.0)
     room.pairs()
@@ -623,6 +668,13 @@ def test_the_operator_may_end_a_session() -> None:
     room.arrives("C", "q3", role="asker", rules=Room(when_joined=True, can_pass=True).rules)
     room.closes()
     room.expects("C1 passes", "B2 error: closed")
+
+
+def test_an_ended_session_does_not_pass_what_was_to_be_held() -> None:
+    room = Room(can_pass=True)
+    room.pairs()
+    room.closes()
+    room.expects("B1 error: closed")
 
 
 def test_an_ended_session_takes_up_the_calls_of_a_joined_route_for_the_service() -> None:

@@ -58,7 +58,7 @@ def full_session() -> Session:
         on_full="pass",
         on_idle="notice",
     )
-    live = LiveCall("c1", 12.5, rules)
+    live = LiveCall("c1", 2.5, 12.5, rules)
     seat = Seat("who", 1e9 + 0.1, "shape", asks=True, said=("s",), first_key="k1", last_key="k2", away=True, shown="d1")
     prompt = Prompt(
         prompt="p1",
@@ -170,6 +170,7 @@ def seat(**changes: Any) -> dict[str, Any]:
                 "listening": {
                     "is": "LiveCall",
                     "call": "c",
+                    "arrived_at": 0.0,
                     "deadline": 1.0,
                     "rules": {"is": "Rules", "twins": "both"},
                 },

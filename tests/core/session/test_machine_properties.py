@@ -20,7 +20,7 @@ from tests.core.session.world import Call, Client, World
 _EXAMPLES: Final = int(os.environ.get("MOTIVE_HYPOTHESIS_EXAMPLES", "0"))
 
 SETTINGS: Final = settings(
-    max_examples=_EXAMPLES or 100,
+    max_examples=_EXAMPLES or 250,
     stateful_step_count=50,
     derandomize=not _EXAMPLES,
     database=None,
@@ -178,6 +178,13 @@ class RudeClients(Network):
     @rule(rules=ANSWERING)
     def the_answerer_reads_and_answers(self, rules: str) -> None:
         self.all_replies_arrive()
+        self.the_answerer_speaks(rules, "")
+
+    @precondition(lambda self: self.world.state.owes)
+    @rule(rules=ANSWERING)
+    def the_answerer_loses_its_prompt_and_goes_on(self, rules: str) -> None:
+        for call in self.in_flight():
+            self.world.delivers(call, arrives=self.world.calls[call].client in self.apps)
         self.the_answerer_speaks(rules, "")
 
     @rule(pick=SOMEBODY, asking=ASKING, answering=ANSWERING, turns=st.integers(1, 3))

@@ -69,6 +69,14 @@ def test_parallel_calls_of_an_app_that_came_first_are_all_prompts() -> None:
         room.expects(f"B{number} is answered: a{number}", f"A{number + 1} is shown: q{number + 1}")
 
 
+def test_a_client_that_asked_visibly_once_is_an_asker_though_its_next_call_shows_nothing() -> None:
+    room = Room()
+    room.arrives("B", "q1", asks=True)
+    room.arrives("B", "q2", history=("q1", "(cut)"))
+    room.arrives("A", "hello")
+    room.expects("A1 is shown: q1")
+
+
 def test_an_explicit_asker_is_one_whatever_it_looks_like() -> None:
     room = Room()
     room.arrives("A", "ping")
@@ -210,6 +218,19 @@ def test_a_newcomer_takes_the_seat_of_an_asker_that_is_long_gone() -> None:
     room.passes(1)
     room.arrives("C", "q3")
     room.expects("A2 is shown: q3")
+    room.arrives("C", "q4")
+    room.arrives("B", "q5")
+    room.expects("B2 error: session_full")
+
+
+def test_the_askers_seat_stays_its_own_beside_an_explicit_asker() -> None:
+    room = Room()
+    room.pairs()
+    room.arrives("C", "q2", role="asker")
+    room.arrives("B", "q3")
+    room.expects()
+    room.arrives("A", "a1")
+    room.expects("B1 is answered: a1", "A2 is shown: q2")
 
 
 # Rule 2: join words
@@ -352,7 +373,7 @@ def test_look_alikes_the_first_one_is_told_apart_by_its_shape() -> None:
     call = room.arrives("A", "hello", shape="chat")
     room.gone(call)
     room.arrives("B", "q1", shape="app")
-    room.arrives("A", "ping", shape="chat")
+    room.arrives("A", "here I am", shape="chat")
     room.expects("A2 is shown: q1")
 
 
@@ -374,6 +395,16 @@ def test_look_alikes_a_marked_retry_of_a_done_prompt_tells_the_asker() -> None:
     room.expects("A2 is shown: q2")
     room.arrives("B", "q1", retry=True)
     room.expects("B3 is answered: a1")
+
+
+def test_look_alikes_words_that_were_a_prompt_once_may_be_an_answer_now() -> None:
+    room = Room(same_look=True)
+    room.arrives("A", "ping")
+    for turn, text in enumerate(["ok", "sure?", "fine"], 1):
+        room.arrives("B", text)
+        room.expects(f"A{turn} is shown: {text}")
+        room.arrives("A", "ok" if turn == 2 else f"a{turn}")
+        room.expects(f"B{turn} is answered: {'ok' if turn == 2 else f'a{turn}'}")
 
 
 def test_look_alikes_a_marked_retry_of_the_last_words_tells_the_answerer() -> None:
@@ -479,6 +510,15 @@ def test_a_look_alike_of_the_asker_takes_the_answerers_empty_seat_with_a_join_wo
     room.expects("C1 is shown: q1")
 
 
+def test_a_join_word_of_the_asker_takes_nobodys_seat() -> None:
+    room = Room()
+    room.pairs()
+    room.arrives("B", "ping")
+    room.expects("B2 notice: paired")
+    room.arrives("A", "a1")
+    room.expects("B1 is answered: a1")
+
+
 @pytest.mark.parametrize("more", [{"history": ("q0", "a0", "q1", "hm")}, {"asks": True}])
 def test_an_asker_that_says_a_join_word_to_nobody_stays_the_asker(more: dict[str, object]) -> None:
     room = Room()
@@ -493,7 +533,7 @@ def test_an_asker_that_says_a_join_word_to_nobody_stays_the_asker(more: dict[str
 def test_a_look_alike_of_the_only_answerer_asks_unless_it_joins_or_quotes_it() -> None:
     room = Room(same_look=True)
     room.arrives("A", "ping")
-    room.arrives("A", "ping")
+    room.arrives("A", "/join")
     room.expects("A1 error: superseded")
     room.arrives("A", "anyone?", history=("ping", "(stopped)"))
     room.expects("A2 error: superseded")

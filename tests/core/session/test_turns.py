@@ -119,6 +119,7 @@ def test_only_the_latest_done_prompts_are_kept_for_retries() -> None:
         room.arrives("A", f"a{number}")
         room.arrives("B", f"q{number + 1}")
         room.expects(f"B{number} is answered: a{number}", f"A{number + 1} is shown: q{number + 1}")
+        room.passes(0.25)
     assert len(room.state.prompts) == 33
     room.arrives("B", "q39", retry=True)
     room.arrives("B", "q8", retry=True)
@@ -181,6 +182,20 @@ def test_words_that_crossed_a_prompt_are_no_answer_to_it() -> None:
     assert [text_of(one.words) for one in room.state.unsolicited] == ["are you there?"]
     room.arrives("A", "a1")
     room.expects("B1 is answered: a1")
+
+
+def test_a_prompt_that_was_crossed_and_left_is_shown_when_its_asker_returns() -> None:
+    room = Room()
+    room.arrives("A", "ping")
+    room.arrives("B", "q1")
+    room.sends("A1 is shown: q1")
+    room.gone("B1")
+    room.arrives("A", "are you there?")
+    room.arrives("B", "q2")
+    room.expects("A2 is shown: q2")
+    room.arrives("B", "q1")
+    room.arrives("A", "a2")
+    room.expects("B2 is answered: a2", "A3 is shown: q1")
 
 
 def test_words_that_answer_an_earlier_prompt_are_no_answer_to_this_one() -> None:

@@ -261,6 +261,7 @@ class World:
             case SendPrompt(_, prompt):
                 key = key_of(prompt)
                 assert waits(prompt)
+                assert prompt.calls, "an orphan is shown"
                 assert self.authors[key] is not call.client, f"{call.client.name} gets its own words"
                 shown_by, may_again = self.showings.get(key, ("", True))
                 assert may_again or self.calls[shown_by].client is not call.client, "shown again for no reason"
