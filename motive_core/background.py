@@ -28,7 +28,7 @@ _QUOTED_USER: Final = re.compile(
     r"^[ \t]*(?:user|human):[ \t]*(?P<words>.*?)(?=^[ \t]*(?:assistant|ai|user|human|system):|^[ \t]*</|\Z)",
     re.IGNORECASE | re.MULTILINE | re.DOTALL,
 )
-_TAGGED_USER: Final = re.compile(r"<(user|session|conversation)>(?P<words>.*?)</\1>", re.DOTALL)
+_TAGGED_USER: Final = re.compile(r"<(user|session)>(?P<words>.*?)</\1>", re.DOTALL)
 _LEAD_IN: Final = re.compile(r"\AGenerate a title for this conversation:\s*")
 
 _READ_CHARACTERS: Final = 10_000

@@ -8,6 +8,7 @@ said so by the return value, so that a race between two endings is settled here 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from motive_core.dialects.base import JSON_TYPE, Dialect, RequestHead
 from motive_core.dialects.degrade import as_text
 from motive_core.errors import MotiveError
 from motive_core.ir import BlobPart, ChatRequest, Choice, Part, Reply, TextPart, ToolResultPart, Usage
-from motive_core.stream import ChoiceEnded, Finished, ReplyEvent, Started, UsageReported, replay, replay_part
+from motive_core.stream import ChoiceEnded, Failed, Finished, ReplyEvent, Started, UsageReported, replay, replay_part
 
 type Listener = Literal["forward", "reverse"]
 type Ending = Literal["replied", "noticed", "failed", "passed", "gone"]
@@ -64,6 +65,9 @@ class Exchange:
     ending: Ending | None = None
     outcome: str = ""
     extra_headers: dict[str, str] = field(default_factory=dict)
+    cut_by: MotiveError | None = None
+    """The error that ended a reply in the middle, after its head was out."""
+    _interrupt: asyncio.Event | None = None
 
     def answer(self, parts: tuple[Part, ...], finish_reason: Literal["stop", "tool_calls"] = "stop") -> bool:
         """Reply with these parts, once for each of the ``n`` choices that the caller asked for."""
@@ -95,7 +99,8 @@ class Exchange:
         else:
             if self.pace_tokens_per_s and self.port.can_stream:
                 self.ending = ending
-                self.port.stream(headers, self._paced(reply, 1.0 / self.pace_tokens_per_s))
+                self._interrupt = asyncio.Event()
+                self.port.stream(headers, self._paced(reply, 1.0 / self.pace_tokens_per_s, self._interrupt))
                 return True
             body = self.dialect.encoder(self.request).encode_all(replay(reply))
         self.ending = ending
@@ -113,6 +118,14 @@ class Exchange:
             **self.extra_headers,
         }
         self.port.respond(error.status, headers, self.dialect.render_error(error, self.exchange))
+        return True
+
+    def cut(self, error: MotiveError) -> bool:
+        """End a reply that is being spoken, by an error within its stream. Gives False if none is, or was."""
+        if self._interrupt is None or self.cut_by is not None:
+            return False
+        self.cut_by = error
+        self._interrupt.set()
         return True
 
     def pass_on(self) -> bool:
@@ -135,12 +148,17 @@ class Exchange:
             headers["cache-control"] = "no-cache"
         return headers
 
-    async def _paced(self, reply: Reply, interval_s: float) -> AsyncIterator[bytes]:
+    async def _paced(self, reply: Reply, interval_s: float, interrupt: asyncio.Event) -> AsyncIterator[bytes]:
         """The bytes of a streamed reply, as if a model typed it: one token every ``interval_s``."""
         encoder = self.dialect.encoder(self.request)
         for event, waits in _paced_events(reply):
             if waits:
-                await asyncio.sleep(interval_s)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(interval_s):
+                        await interrupt.wait()
+            if self.cut_by is not None:
+                yield encoder.encode(Failed(self.cut_by))
+                return
             if data := encoder.encode(event):
                 yield data
 

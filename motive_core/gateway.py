@@ -90,8 +90,9 @@ class Gateway:
         self.pair.max_sessions = config.limits.max_sessions
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run something in the background; an exception in it is logged, never lost."""
-        task = asyncio.get_running_loop().create_task(work)
+        """Run something in the background: at once up to where it first waits, as all tasks do under mitmproxy. An
+        exception in it is logged, never lost."""
+        task = asyncio.eager_task_factory(asyncio.get_running_loop(), work)
         self._tasks.add(task)
         task.add_done_callback(self._task_done)
         return task

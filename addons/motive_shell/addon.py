@@ -14,7 +14,8 @@ from typing import Final
 from mitmproxy import connection, ctx, exceptions, http, tls
 from mitmproxy.addonmanager import Loader
 from mitmproxy.log import ALERT
-from mitmproxy.proxy import layer, layers
+from mitmproxy.net.tls import starts_like_tls_record
+from mitmproxy.proxy import layer, layers, server_hooks
 from mitmproxy.proxy.mode_specs import ReverseMode
 
 from motive_core.config import DEFAULT_CONFIG_NAME
@@ -23,6 +24,7 @@ from motive_shell.banner import announce
 from motive_shell.connections import deepen_backlogs, lift_connection_limit
 from motive_shell.fast_dispatch import FastDispatch
 from motive_shell.fast_messages import leave_out_checks
+from motive_shell.fast_writes import gather_writes
 from motive_shell.flows import FlowPort, head_of, incoming_of, listener_of, respond
 from motive_shell.runtime import Runtime, runtime_of
 from motive_shell.site import is_preflight, to_origin
@@ -101,6 +103,7 @@ class Motive:
         if mode == "on" or (mode == "auto" and dispatch.supported()):
             dispatch.install()
             leave_out_checks()
+            self._configured().gathers_writes = True
         proxyserver = master.addons.get("proxyserver")
         if proxyserver is not None:
             logger.log(ALERT, announce(proxyserver.servers, ctx.options.confdir))
@@ -124,6 +127,13 @@ class Motive:
     def client_connected(self, client: connection.Client) -> None:
         """See ``connections``."""
         lift_connection_limit(ctx.master, client)
+        if self._configured().gathers_writes:
+            gather_writes(ctx.master, client, client)
+
+    def server_connected(self, data: server_hooks.ServerConnectionHookData) -> None:
+        """See ``fast_writes``."""
+        if self._configured().gathers_writes:
+            gather_writes(ctx.master, data.client, data.server)
 
     async def client_disconnected(self, client: connection.Client) -> None:
         """Its held calls are over."""
@@ -140,17 +150,14 @@ class Motive:
             data.ignore_connection = True
 
     def next_layer(self, nextlayer: layer.NextLayer) -> None:
-        """What is tunnelled to another host is not parsed, even if it is HTTP without TLS."""
+        """What goes to another host is not parsed, even if it is HTTP without TLS. Asked before mitmproxy decides."""
         context = nextlayer.context
-        chosen = nextlayer.layer
-        if not isinstance(chosen, layers.HttpLayer) or isinstance(context.client.proxy_mode, ReverseMode):
+        if isinstance(context.client.proxy_mode, ReverseMode) or context.client.tls_established:
             return
         address = context.server.address
-        tunnelled = any(isinstance(one, layers.HttpLayer) for one in context.layers if one is not chosen)
-        if not tunnelled or not address or context.client.tls_established:
+        if address is None or self._configured().gateway.hosts.matches(address[0], address[1]):
             return
-        if not self._configured().gateway.hosts.matches(address[0], address[1]):
-            context.layers.remove(chosen)
+        if not starts_like_tls_record(nextlayer.data_client()):  # else the client hello tells more
             nextlayer.layer = layers.TCPLayer(context, ignore=True)
 
     # Flows

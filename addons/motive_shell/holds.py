@@ -51,10 +51,9 @@ class Holds:
         if exchange.ending is None:
             flow.comment = f"held for {exchange.session}"
             flow.intercept()
+            # The watcher is the first to wait for the resume, since it is spawned up to there: so it can still answer a
+            # flow that the operator resumes before mitmproxy goes on with it.
             self._gateway.spawn(self._watch(port))
-            # The watcher must be the first to wait for the resume: then it can still answer a flow that the operator
-            # resumes before mitmproxy goes on with it.
-            await asyncio.sleep(0)
 
     async def _watch(self, port: FlowPort) -> None:
         """The operator's Resume lets the real service answer; nothing else tells of it."""

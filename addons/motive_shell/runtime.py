@@ -44,6 +44,8 @@ class Runtime:
         self.holds = Holds(self.gateway)
         self.originals: dict[str, http.Request] = {}
         """Requests that went to the origin, by flow id, to be put back when it answers."""
+        self.gathers_writes = False
+        """Whether connections that are made from now on gather what is written to them."""
         self._tasks: list[asyncio.Task[None]] = []
         apply_logging(self.config)
 

@@ -6,6 +6,7 @@ from motive_core.config.file import ConfigFile
 from motive_core.config.loading import load_config
 from motive_core.config.models import DEFAULT_CONFIG_NAME, Background, BackgroundMatch, Config, Match, Route
 from motive_core.config.patterns import (
+    CAPTURED_CHARACTERS,
     MATCHED_CHARACTERS,
     Matcher,
     encodable,
@@ -17,6 +18,7 @@ from motive_core.config.patterns import (
 )
 
 __all__ = [
+    "CAPTURED_CHARACTERS",
     "DEFAULT_CONFIG_NAME",
     "MATCHED_CHARACTERS",
     "Background",

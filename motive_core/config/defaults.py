@@ -79,7 +79,8 @@ BACKGROUND: Final[tuple[dict[str, Any], ...]] = (
     # history included. "### Task:" alone is no mark: its RAG template begins so, too, and that is a turn.
     _message(
         "open-webui title",
-        _TASK + r"(?:You are a title generator\.\s+)?Generate a concise\b[^\n]{0,80}\btitle\b",
+        _TASK
+        + r"(?:You are a title generator\.\s+)?Generate a concise\b[^\n]{0,40}\btitle\b[^\n]{0,80}\bchat history\b",
         _TITLE_JSON,
     ),
     _message("open-webui tags", _TASK + r"Generate 1-3 broad tags categorizing\b", _TAGS),

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from motive_core.config.models import Config
-from motive_core.config.source import dotted, parse, resolve
+from motive_core.config.source import Tree, dotted, parse, resolve
 from motive_core.config.variables import override, unknown_variables
 from motive_core.errors import ConfigError
 
@@ -30,9 +30,7 @@ def load_config(path: Path | None, env: Mapping[str, str], dotenv: Path | None =
     Raises ``ConfigError`` for whatever is wrong.
     """
     variables = {**_dotenv(dotenv), **env}
-    tree = parse(_read(path), path.name) if path is not None else {}
-    # A section whose lines are all commented out is null in YAML; what is meant is its default.
-    tree = {key: value for key, value in resolve(tree, variables).items() if value is not None}
+    tree = _tree(path, variables) if path is not None else {}
     tree, set_by = override(tree, variables)
     try:
         config = Config.model_validate(tree)
@@ -41,6 +39,15 @@ def load_config(path: Path | None, env: Mapping[str, str], dotenv: Path | None =
     _check_routes(config)
     config._warnings = unknown_variables(variables)
     return config
+
+
+def _tree(path: Path, variables: Mapping[str, str]) -> dict[str, Tree]:
+    try:
+        tree = resolve(parse(_read(path), path.name), variables)
+    except RecursionError:
+        raise ConfigError(path.name, "it is nested too deeply, or an alias stands within its own anchor") from None
+    # A section whose lines are all commented out is null in YAML; what is meant is its default.
+    return {key: value for key, value in tree.items() if value is not None}
 
 
 def _read(path: Path) -> str:

@@ -251,9 +251,10 @@ class Route(Section):
         default="attach", description="Whether equal calls of one asker share a prompt, or are one each."
     )
     queue_limit: Count = Field(default=100, description="Prompts that may be open in a session at once.")
-    background: Literal["answer", "pass"] | None = Field(
-        default=None,
-        description="Background calls: answered here, or passed to the real service. Null: `pass` if there is one.",
+    background: Literal["answer", "pass"] = Field(
+        default="answer",
+        description="Who answers the background calls of a session that somebody has joined: Motive, or the real "
+        "service. While nobody has, they pass like all others.",
     )
     relay_system: bool | None = Field(
         default=None, description="Show the answerer the app's system prompt. Null: if there is a real service."

@@ -51,7 +51,7 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:merge", re.compile(r"<<\Z"), ["
 
 def parse(text: str, name: str) -> dict[str, Tree]:
     """The mapping that a file holds, empty for an empty file. ``name`` is the file's, for errors: raises
-    ``ConfigError`` with line and column."""
+    ``ConfigError`` with line and column, ``RecursionError`` for what is nested too deeply."""
     try:
         tree = yaml.load(text, _Loader)  # a SafeLoader
     except yaml.MarkedYAMLError as error:
@@ -61,7 +61,7 @@ def parse(text: str, name: str) -> dict[str, Tree]:
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise ConfigError(f"{name}, line {line}", f"a character that YAML does not allow: {error.reason}") from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(name, f"not YAML: {error}") from None
     if tree is None:
         return {}

@@ -337,7 +337,7 @@ def _render_request(request: ChatRequest) -> dict[str, Json]:
     if options and (own or request.stream):
         body["stream_options"] = options
     body |= _render_tools(request, own=own)
-    if request.parallel_tool_calls is not None and (own or request.tools):
+    if request.parallel_tool_calls is not None and (own or "tools" in body):
         body["parallel_tool_calls"] = request.parallel_tool_calls
     if request.response_format is not None:
         body["response_format"] = _render_format(request.response_format, own=own)

@@ -28,9 +28,9 @@ def credential_identity(headers: Mapping[str, str]) -> str | None:
     are known by what stays: a SigV4 signature (AWS Signature Version 4, "Authorization header") by its access key id,
     an expiring JWT (RFC 7519) by its issuer and subject.
     """
-    authorization = headers.get("authorization", "").strip()
-    if authorization:
-        return _authorization(authorization)
+    identity = _authorization(headers.get("authorization", "").strip())
+    if identity is not None:
+        return identity
     for name in _KEY_HEADERS:
         if key := headers.get(name, "").strip():
             return f"{name}:{_digest(key)}"
@@ -44,7 +44,7 @@ def _authorization(value: str) -> str | None:
     secret = secret.strip()
     if not secret:
         # A scheme without a secret is what an SDK sends for an empty key; a lone word is a key without a scheme.
-        return None if scheme.lower() in ("bearer", "basic") else f"authorization:{_digest(scheme)}"
+        return None if scheme.lower() in ("", "bearer", "basic") else f"authorization:{_digest(scheme)}"
     if scheme.lower() == "bearer":
         subject = _subject(secret)
         return f"jwt:{_digest(subject)}" if subject is not None else f"bearer:{_digest(secret)}"

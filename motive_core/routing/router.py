@@ -139,7 +139,7 @@ class Router:
             relay_system=can_pass if route.relay_system is None else route.relay_system,
             relay_context=can_pass if route.relay_context is None else route.relay_context,
             pace_tokens_per_s=route.pace_tokens_per_s,
-            background=route.background or ("pass" if can_pass else "answer"),
+            background=route.background,
             service=service,
             route=name,
         )

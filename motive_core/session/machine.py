@@ -131,6 +131,11 @@ class _Step:
     def asker_is_here(self) -> bool:
         return asker_sits(self.asker, self.prompts.values(), self.now)
 
+    def asker_stays(self) -> bool:
+        """Whether the asker keeps its seat if somebody else wants it."""
+        waits = any(prompt.calls for prompt in self.prompts.values() if prompt.outcome is None)
+        return self.asker is not None and (waits or self.now < self.asker.yields_at)
+
     def set(self, prompt: Prompt) -> None:
         self.prompts[prompt.prompt] = prompt
 
@@ -161,9 +166,7 @@ class _Step:
     def arrive(self, event: Arrive) -> None:
         if event.call in live_calls(self.before):
             return
-        verdict = role_of(
-            self.before, event, asker_present=self.asker_is_here(), answerer_present=self.answerer_is_here()
-        )
+        verdict = role_of(self.before, event, asker_stays=self.asker_stays(), answerer_present=self.answerer_is_here())
         if self.provisional and self.asker is not None and verdict in ("asker", "answerer", "first answers"):
             self.decide_first(self.asker, event, stays=first_stays_asker(self.asker, event, verdict))
         match verdict:
@@ -257,11 +260,12 @@ class _Step:
 
     def seat_asker(self, event: Arrive) -> None:
         seat = self.asker
-        if seat is None or (seat.who != event.who and not self.asker_is_here()):
+        if seat is None or (seat.who != event.who and not self.asker_stays()):
             seat = Seat(event.who, self.now, event.shape, first_key=event.key)
         self.asker = replace(
             seat,
             until=self.now + event.rules.turn_timeout_s,
+            yields_at=self.now + event.rules.rejoin_window_s,
             said=(*seat.said, event.digest)[-_REMEMBERED:],
             last_key=event.key,
             asks=seat.asks or event.asks,
@@ -408,7 +412,8 @@ class _Step:
                     self.set(replace(prompt, sending=sending, delivered=delivered))
                 if self.asker is not None:
                     until = max(self.asker.until, self.now + prompt.rules.turn_timeout_s)
-                    self.asker = replace(self.asker, until=until)
+                    yields_at = max(self.asker.yields_at, self.now + prompt.rules.rejoin_window_s)
+                    self.asker = replace(self.asker, until=until, yields_at=yields_at)
                 return
 
     def released(self, call: str) -> None:

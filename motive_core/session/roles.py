@@ -16,7 +16,7 @@ type Verdict = Literal["asker", "answerer", "stranger", "passer-by", "first", "f
 word (``first answers``). A ``passer-by`` leaves without having sat down."""
 
 
-def role_of(state: Session, event: Arrive, *, asker_present: bool, answerer_present: bool) -> Verdict:
+def role_of(state: Session, event: Arrive, *, asker_stays: bool, answerer_present: bool) -> Verdict:
     """Which role the author of ``event`` has in ``state``."""
     asker, answerer = state.asker, state.answerer
     if event.role is not None:
@@ -42,7 +42,7 @@ def role_of(state: Session, event: Arrive, *, asker_present: bool, answerer_pres
     if asker is not None and asker_alike:
         is_asker = _quotes(event, asker) or (event.asks and event.shape == asker.shape)
         return "answerer" if joins and not answerer_present and not is_asker else "asker"
-    return _newcomer(state, joins=joins, asker_present=asker_present, answerer_present=answerer_present)
+    return _newcomer(state, joins=joins, asker_stays=asker_stays, answerer_present=answerer_present)
 
 
 def _explicit(state: Session, event: Arrive, role: Role, *, answerer_present: bool) -> Verdict:
@@ -108,12 +108,12 @@ def _lookalike(state: Session, event: Arrive, asker: Seat, answerer: Seat, *, jo
     return "answerer" if state.owes and state.listening is None else "asker"
 
 
-def _newcomer(state: Session, *, joins: bool, asker_present: bool, answerer_present: bool) -> Verdict:
+def _newcomer(state: Session, *, joins: bool, asker_stays: bool, answerer_present: bool) -> Verdict:
     """A client that looks like nobody in the session."""
     if joins:
         if not answerer_present:
             return "answerer"
-        return "stranger" if asker_present else "asker"
+        return "stranger" if asker_stays else "asker"
     if state.answerer is None:
         return "answerer"
-    return "stranger" if asker_present else "asker"
+    return "stranger" if asker_stays else "asker"

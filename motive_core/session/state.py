@@ -60,7 +60,9 @@ class LiveCall:
 class Seat:
     """Who sits in a role. ``until`` is the time to which it counts as present with no live call; ``said`` and the
     keys are digests of what it sent, for telling it from a client that looks the same. ``away`` is set once its
-    absence has been acted on. ``shown`` is the digest of the last prompt that it was shown (answerers only)."""
+    absence has been acted on. ``shown`` is the digest of the last prompt that it was shown (answerers only).
+    ``yields_at`` is the time from which a newcomer may take the seat of an asker with no live call: well before
+    ``until``, for an app is often started again as another client, yet must find its session as it was."""
 
     who: str
     until: float
@@ -71,6 +73,7 @@ class Seat:
     last_key: str = ""
     away: bool = False
     shown: str = ""
+    yields_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -215,7 +215,8 @@ class PairSource:
 
     async def delivered(self, exchange: Exchange) -> None:
         """See ``Source``."""
-        await self._ended(exchange, Delivered(exchange.exchange))
+        event = Delivered if exchange.cut_by is None else Failed
+        await self._ended(exchange, event(exchange.exchange))
 
     async def failed(self, exchange: Exchange) -> None:
         """See ``Source``."""
@@ -260,12 +261,13 @@ class PairSource:
         return await self._backend.all()
 
     def stop(self, error: MotiveError) -> None:
-        """End every held call with an error, and all timers."""
+        """End every held call with an error, and all timers. A reply that is being spoken ends in the middle."""
         for _, timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
         for exchange in list(self._held.values()):
-            exchange.fail(error)
+            if not exchange.fail(error):
+                exchange.cut(error)
 
     async def _dispatch(self, session: str, event: Event) -> None:
         while True:

@@ -12,12 +12,14 @@ import json
 import os
 import re
 import signal
+import socket
 import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -163,7 +165,7 @@ class Proxy:
         self.start()
         return self
 
-    def __exit__(self, error_type: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if error is None:
             self.close()
             return
@@ -243,6 +245,12 @@ class Proxy:
         """End a session."""
         async with httpx.AsyncClient(trust_env=False, verify=_UNUSED_TLS) as client:
             await client.delete(f"{self.meeting}/admin/sessions/{quote(session, safe='')}")
+
+
+def free_port() -> int:
+    """A port that nobody listens at, for what cannot be left to choose one because it does not tell which it took."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
 
 
 def held_calls(told: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -122,7 +122,18 @@ async def described(site: httpx.AsyncClient, session: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "name", ["{}", "a/b/{}", "{} with spaces", "Größe-{}-世界", "{}?x=1#y", "{}%2Fz", "../{}", "{}/", "{}@x+y&z"]
+    "name",
+    [
+        "{}",
+        "a/b/{}",
+        "{} with spaces",
+        "Größe-{}-世界",
+        "{}?x=1#y",
+        "{}%2Fz",
+        "../{}",
+        "{}/",
+        "{}@x+y&z",
+    ],
 )
 async def test_session_with_any_name_can_be_ended(
     at_meeting: Link, session: str, site: httpx.AsyncClient, name: str

@@ -196,7 +196,7 @@ def started(command: list[str | bytes]) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
-@pytest.mark.parametrize("version", ["--http2-prior-knowledge", "--http2", "--http1.1", "--http1.0"])
+@pytest.mark.parametrize("version", ["--http2", "--http1.1", "--http1.0"])
 async def test_curl_in_every_version(at_meeting: Link, session: str, version: str) -> None:
     command = ("curl", "-sS", "--noproxy", "*", version, f"{at_meeting.proxy.meeting}/v1/chat/completions")
     with started([*command, "-d", chat(session, "from curl")]) as process:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ import pytest
 
 from tests.e2e.clients import Link, Talker
 from tests.e2e.conftest import StartProxy
-from tests.e2e.proxy import DEADLINE_S, Proxy
+from tests.e2e.proxy import DEADLINE_S, Proxy, free_port
 from tests.e2e.standin import Standin
 
 PASSWORD = "a-password-for-tests"
@@ -45,12 +44,6 @@ class Web:
     async def is_paused(self, flow: dict[str, Any]) -> bool:
         flows = (await self.client.get("/flows")).raise_for_status().json()
         return any(one["id"] == flow["id"] and one["intercepted"] for one in flows)
-
-
-def free_port() -> int:
-    """A port that nobody listens at. mitmweb does not tell which one it took, so it cannot be left to choose."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
 
 
 @pytest.fixture

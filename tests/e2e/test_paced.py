@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import anthropic
+import openai
 import pytest
 from mitmproxy import http, io
 
@@ -176,24 +178,27 @@ async def until_in_hand(proxy: Proxy, count: int) -> None:
             pass
 
 
-async def test_stream_under_way_at_the_end_of_the_process(start_proxy: StartProxy) -> None:
-    """It is cut, and the process does not wait for it."""
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_stream_under_way_at_the_end_of_the_process(start_proxy: StartProxy, dialect: DialectName) -> None:
+    """It ends with an error that the SDK understands, and the process does not wait for the rest."""
     proxy = start_proxy(config=PACED)
     link = Link(proxy)
     person, shown = await join(link, "s")
-    async with openai_client(link) as client:
-        app = App(client, "openai", "s")
+    async with sdk(dialect, link) as client:
+        app = App(client, dialect, "s")
         asked = asyncio.create_task(app.ask("Tell me everything."))
         await shown
         waiting = person.start(ENDLESS)
         await asked
         await app.word()
-        await asyncio.to_thread(proxy.terminate)
-        with pytest.raises(Exception, match=r".") as ended:
+        ending = asyncio.create_task(asyncio.to_thread(proxy.terminate))
+        with pytest.raises((openai.APIError, anthropic.APIError), match="shutting down"):
             while await app.word() is not None:
                 pass
-        assert not isinstance(ended.value, asyncio.TimeoutError)
-    await asyncio.gather(waiting, return_exceptions=True)
+        await ending
+    assert "left behind" not in proxy.log
+    with pytest.raises(openai.InternalServerError, match="shutting down"):
+        await waiting
 
 
 PACED: dict[str, Any] = {

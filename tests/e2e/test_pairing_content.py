@@ -11,6 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from tests.e2e.clients import DIALECTS, DialectName, Link, Said, Talker, finish, openai_client
+from tests.e2e.proxy import held_calls
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="
 WEATHER_SCHEMA = {
@@ -190,6 +191,22 @@ async def test_tool_call_that_does_not_fit_goes_back_to_its_author(
     assert not asked.done()
     await person.say('/call weather {"city": "Köln"}')
     assert [(name, given) for _, name, given in (await asked).calls] == [("weather", {"city": "Köln"})]
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_tool_call_while_the_app_is_between_two_tries(
+    at_meeting: Link, session: str, person: Person, dialect: DialectName
+) -> None:
+    """Which tools there are does not depend on a call being held just now."""
+    app = app_of(at_meeting, session, dialect, extra={"tools": TOOLS[dialect]})
+    asked = app.start("How is it outside?")
+    await person.shown()
+    asked.cancel()
+    await asyncio.gather(asked, return_exceptions=True)
+    await at_meeting.proxy.until(session, lambda told: not held_calls(told))
+    await person.say('/call weather {"city": "Köln"}')
+    await at_meeting.proxy.until_listening(session)
+    assert [(name, given) for _, name, given in (await app.send()).calls] == [("weather", {"city": "Köln"})]
 
 
 async def test_words_that_look_like_commands_can_be_said(at_meeting: Link, session: str, person: Person) -> None:

@@ -7,7 +7,9 @@ of chunks.
 from __future__ import annotations
 
 import asyncio
+import base64
 import gzip
+import hashlib
 import json
 import threading
 from collections.abc import Callable
@@ -16,11 +18,11 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from tests.e2e.clients import Link, http_client
+from tests.e2e.clients import Link, Talker, finish, http_client
 from tests.e2e.proxy import Proxy
 from tests.e2e.rules import BODY_LIMIT_BYTES
 from tests.e2e.standin import Gate, Received, Standin, Writer, anthropic_events, openai_chunks, whole
-from tests.e2e.wire import RawClient, chat, chunked, request, trusting
+from tests.e2e.wire import UPGRADE, RawClient, chat, chunked, request, trusting
 
 # Odd on purpose: nothing that parses and writes JSON again would give these bytes back.
 ODD_BODY = (
@@ -243,6 +245,69 @@ def test_service_that_hangs_up_ends_the_call(connect: Open, service: Standin) ->
     with connect() as client:
         client.send(request(body=chat("gpt-4o", stream=True), host="api.openai.com"))
         assert b"hello" in client.rest()
+
+
+def test_what_is_meant_for_the_proxy_does_not_go_upstream(connect: Open, service: Standin) -> None:
+    with connect() as client:
+        lines = ("X-Motive-Role: asker", "X-Mine: 1")
+        sent = request("POST", "/v1/chat/completions", *lines, body=chat("gpt-4o"), host="api.openai.com")
+        assert client.ask(sent).status == 200
+    assert service.requests[0].header("x-motive-role") is None
+    assert service.requests[0].header("x-mine") == "1"
+
+
+def test_websocket_of_another_path_passes(connect: Open, service: Standin) -> None:
+    """A frame goes there and one comes back."""
+    ping, pong = b"\x89\x82\x00\x00\x00\x00hi", b"\x81\x03you"
+
+    def accept(received: Received, writer: Writer) -> None:
+        key = (received.header("sec-websocket-key") or "").encode() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+        accepted = base64.b64encode(hashlib.sha1(key, usedforsecurity=False).digest())
+        writer.raw(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: " + accepted + b"\r\n\r\n" + pong
+        )
+
+    service.handler = accept
+    with connect() as client:
+        client.send(request("GET", "/v1/realtime?model=m", *UPGRADE, host="api.openai.com"))
+        assert client.until(b"\r\n\r\n").startswith(b"HTTP/1.1 101 ")
+        assert client.exactly(len(pong)) == pong
+        client.send(ping)
+
+
+def test_websocket_of_an_llm_path_is_answered_426(connect: Open, service: Standin) -> None:
+    """Here as at the meeting point: the app goes on with HTTP, which can be taken over."""
+    with connect() as client:
+        for path in ("/v1/responses", "/v1/chat/completions"):
+            assert client.ask(request("GET", path, *UPGRADE, host="api.openai.com")).status == 426
+        assert client.ask(request(body=chat("gpt-4o"), host="api.openai.com")).status == 200
+    assert len(service.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("through", "name"),
+    [("API.OpenAI.com", "API.OpenAI.com"), ("api.openai.com", None), ("an address", "api.openai.com")],
+)
+async def test_host_is_known_by_its_name_or_by_that_in_tls(
+    at_meeting: Link, proxy_authority: Path, service: Standin, session: str, *, through: str, name: str | None
+) -> None:
+    proxy, tls = at_meeting.proxy, trusting(proxy_authority)
+    if name is None:
+        tls.check_hostname = False
+    address = ("127.0.0.1", int(service.env["STANDIN_TLS_PORT"])) if through == "an address" else (through, 443)
+    person = Talker(at_meeting, "openai", session, api_key="sk-human")
+    with RawClient(proxy.forward_address, through=address, tls=tls, name=name) as client:
+        sent = request(body=chat(session), host="api.openai.com")
+        reply = await asyncio.to_thread(client.ask, sent)
+        assert reply.json()["choices"][0]["message"]["content"] == f"real {session}"
+        shown = person.start("/join")
+        await proxy.until_listening(session)
+        asked = asyncio.create_task(asyncio.to_thread(client.ask, sent))
+        assert (await shown).text == "hi"
+        waiting = person.start("taken over")
+        assert (await asked).json()["choices"][0]["message"]["content"] == "taken over"
+    await finish(proxy, session, waiting)
 
 
 async def test_calls_pass_while_others_are_held(

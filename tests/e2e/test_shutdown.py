@@ -13,6 +13,7 @@ import pytest
 from tests.e2e.clients import PATHS, DialectName, Link, http_client
 from tests.e2e.conftest import StartProxy
 from tests.e2e.proxy import STOP_DEADLINE_S, Proxy
+from tests.e2e.standin import Gate, Received, Standin, Writer
 from tests.e2e.wire import chat
 
 HELD = 100
@@ -65,3 +66,24 @@ def test_end_without_calls(start_proxy: StartProxy, confdir: Path) -> None:
     proxy = start_proxy(config={})
     proxy.terminate()
     assert "calls left behind" not in proxy.log
+
+
+async def test_calls_that_pass_do_not_keep_the_process(
+    start_proxy: StartProxy, proxy_authority: Path, service: Standin
+) -> None:
+    """A service that is slow to answer is no reason to stay."""
+    gate = Gate()
+
+    def slowly(_: Received, writer: Writer) -> None:
+        writer.start(200, [("content-type", "text/event-stream")])
+        writer.send(b"data: first\n\n")
+        gate.wait()
+
+    service.handler = slowly
+    proxy = start_proxy(config={})
+    async with http_client(Link(proxy, proxy_authority)) as client:
+        url = "https://api.openai.com/v1/chat/completions"
+        async with client.stream("POST", url, content=chat("m", stream=True)) as reply:
+            assert await anext(reply.aiter_raw()) == b"data: first\n\n"
+            await asyncio.to_thread(proxy.terminate)
+    gate.open()

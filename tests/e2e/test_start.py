@@ -14,6 +14,7 @@ from tests.e2e.clients import Link, http_client
 from tests.e2e.conftest import StartProxy
 from tests.e2e.proxy import ENTRY, REGULAR, REVERSE, START_DEADLINE_S, Proxy
 from tests.e2e.standin import Standin
+from tests.e2e.terminal import TerminalProxy
 from tests.e2e.wire import RawClient, chat, request, trusting
 
 
@@ -82,6 +83,13 @@ async def paired_turn(proxy: Proxy, client: httpx.AsyncClient) -> None:
     assert (await asked).json()["choices"][0]["message"]["content"] == "answer"
     await proxy.close_session("s")
     assert (await waiting).status_code == 503
+
+
+async def test_under_the_terminal_interface(tmp_path: Path, confdir: Path) -> None:
+    """mitmproxy's own: it draws the screen, and holds and answers as the others do."""
+    with TerminalProxy(tmp_path, confdir) as proxy:
+        async with http_client(Link(proxy)) as client:
+            await paired_turn(proxy, client)
 
 
 # What it does not start with

@@ -192,13 +192,13 @@ class parallel_calls:  # a context, used as one
 
 
 APP = """
-import openai, anthropic
-client = openai.OpenAI()
-reply = client.chat.completions.create(model="MODEL", messages=[{"role": "user", "content": "hi"}])
-print(reply.choices[0].message.content)
-client = anthropic.Anthropic()
-message = client.messages.create(model="MODEL", max_tokens=9, messages=[{"role": "user", "content": "hi"}])
-print(message.content[0].text)
+import sys, openai, anthropic
+call = {"model": sys.argv[1], "messages": [{"role": "user", "content": "hi"}]}
+for _ in sys.stdin:
+    reply = openai.OpenAI().chat.completions.create(**call)
+    print(reply.choices[0].message.content, flush=True)
+    message = anthropic.Anthropic().messages.create(max_tokens=9, **call)
+    print(message.content[0].text, flush=True)
 """
 
 
@@ -208,24 +208,31 @@ async def test_app_that_has_only_environment_variables(
     """Its code knows nothing of a proxy: neither before nor after somebody takes over."""
     env = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     env |= {"HTTPS_PROXY": proxy.forward, "SSL_CERT_FILE": str(proxy_authority)}
-    env |= {"OPENAI_API_KEY": "sk-app", "ANTHROPIC_API_KEY": "sk-ant-app"}
-
-    def start() -> asyncio.Task[subprocess.CompletedProcess[str]]:
-        command = [sys.executable, "-c", APP.replace("MODEL", session)]
-        return asyncio.create_task(
-            asyncio.to_thread(subprocess.run, command, env=env, capture_output=True, text=True, timeout=60, check=False)
-        )
-
-    done = await start()
-    assert done.stdout.splitlines() == [f"real {session}"] * 2, done.stderr
-    person, shown = await join(at_meeting, session)
-    app = start()
-    for number in range(2):
-        assert (await shown).text == "hi"
-        shown = person.start(f"answer {number}")
-    done = await app
-    assert done.stdout.splitlines() == ["answer 0", "answer 1"], done.stderr
+    env |= {"OPENAI_API_KEY": "sk-app", "ANTHROPIC_API_KEY": "sk-ant-app", "PYTHONUNBUFFERED": "1"}
+    with started([sys.executable, "-c", APP, session], env) as app:
+        assert app.stdin is not None
+        assert app.stdout is not None
+        try:
+            app.stdin.write(b"go\n")
+            app.stdin.flush()
+            for _ in range(2):
+                assert await asyncio.to_thread(app.stdout.readline) == f"real {session}\n".encode()
+            person, shown = await join(at_meeting, session)
+            app.stdin.write(b"go\n")
+            app.stdin.flush()
+            for number in range(2):
+                assert (await shown).text == "hi"
+                shown = person.start(f"answer {number}")
+                assert await asyncio.to_thread(app.stdout.readline) == f"answer {number}\n".encode()
+            app.stdin.close()
+            assert await asyncio.to_thread(app.wait) == 0
+        finally:
+            app.kill()
     await finish(proxy, session, shown)
+
+
+def started(command: list[str], env: dict[str, str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
 async def test_two_people_in_one_session(at_meeting: Link, through_proxy: Link, session: str) -> None:

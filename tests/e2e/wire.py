@@ -6,6 +6,7 @@ outside event loops, or in a thread.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import ssl
@@ -17,6 +18,14 @@ from typing import Any, Final
 
 _TIMEOUT_S: Final = 30.0
 _READ_BYTES: Final = 65536
+
+UPGRADE: Final = (
+    "Connection: Upgrade",
+    "Upgrade: websocket",
+    "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+)
+"""Header lines that ask for a WebSocket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +57,8 @@ class RawReply:
 
 
 class RawClient:
-    """One connection. ``through`` sends it by CONNECT to ``(host, port)``; ``tls`` then encrypts it for that name."""
+    """One connection. ``through`` sends it by CONNECT to ``(host, port)``; ``tls`` then encrypts it for that
+    host, or for ``name`` (None: for no name)."""
 
     def __init__(
         self,
@@ -56,6 +66,7 @@ class RawClient:
         *,
         through: tuple[str, int] | None = None,
         tls: ssl.SSLContext | None = None,
+        name: str | None = "",
     ) -> None:
         self.socket: socket.socket = socket.create_connection(address, _TIMEOUT_S)
         self._buffer = b""
@@ -66,7 +77,7 @@ class RawClient:
                 opened = self._head()
                 assert b" 200 " in opened.split(b"\r\n")[0], opened
                 if tls is not None:
-                    self.socket = tls.wrap_socket(self.socket, server_hostname=host)
+                    self.socket = tls.wrap_socket(self.socket, server_hostname=host if name == "" else name)
         except BaseException:
             self.socket.close()
             raise
@@ -165,8 +176,9 @@ class Echo:
         connection, _ = self._listener.accept()
         with connection:
             connection.settimeout(_TIMEOUT_S)
-            while data := connection.recv(_READ_BYTES):
-                connection.sendall(data)
+            with contextlib.suppress(ConnectionResetError):
+                while data := connection.recv(_READ_BYTES):
+                    connection.sendall(data)
 
     def __enter__(self) -> Echo:
         self._thread.start()

@@ -25,6 +25,7 @@ SETTINGS: Final = settings(
     derandomize=not _EXAMPLES,
     database=None,
     deadline=None,
+    report_multiple_bugs=False,
     suppress_health_check=list(HealthCheck),
 )
 
@@ -40,6 +41,9 @@ RULES_BY_NAME: Final = {
 ASKING: Final = st.sampled_from(["waiting", "joined", "strict", "full", "short"])
 ANSWERING: Final = st.sampled_from(["waiting", "person", "hasty"])
 SECONDS: Final = st.sampled_from([0.0, 0.5, 1.0, 2.0, 10.0, 30.0, 60.0, 100.0, 299.0, 1000.0])
+TEXT: Final = st.sampled_from(["", "", "go on"])
+"""Nothing: words that nobody said before."""
+REFUSED: Final = st.sampled_from(["", "", "", "no such tool"])
 PICK: Final = st.integers(0, 1000)
 SOMEBODY: Final = st.sampled_from([0, 0, 0, 1, 1, 2, 3, 4])
 """Most often the same ones, so that they get somewhere."""
@@ -127,18 +131,18 @@ class RudeClients(Network):
         ]
         self.people = [
             Client("chat", "chat", remembers=True),
+            Client("other chat", "other chat", remembers=True, keeps=True),
+            Client("console", "console", role="answerer"),
             Client("curl", "curl"),
             Client("program", "program"),
-            Client("console", "console", role="answerer"),
-            Client("chat 2", "chat 2", remembers=True),
         ]
 
-    @rule(pick=SOMEBODY, rules=ASKING, calls=st.sampled_from([1, 1, 1, 2, 5]))
-    def an_app_asks(self, pick: int, rules: str, calls: int) -> None:
+    @rule(pick=SOMEBODY, rules=ASKING, calls=st.sampled_from([1, 1, 1, 2, 5]), text=TEXT)
+    def an_app_asks(self, pick: int, rules: str, calls: int, text: str) -> None:
         app = self.apps[pick % len(self.apps)]
         for _ in range(calls):
             if self.world.may_say(app, joins=False):
-                self.world.says(app, self.new_words(), rules=RULES_BY_NAME[rules])
+                self.world.says(app, text or self.new_words(), rules=RULES_BY_NAME[rules])
 
     @precondition(lambda self: self.world.calls)
     @rule(pick=PICK, retry=st.booleans())
@@ -160,11 +164,18 @@ class RudeClients(Network):
             if self.world.may_say(person, joins=True):
                 self.world.says(person, "ping", rules=RULES_BY_NAME[rules])
 
-    @rule(pick=SOMEBODY, rules=ANSWERING, refused=st.sampled_from(["", "", "", "no such tool"]))
-    def somebody_speaks(self, pick: int, rules: str, refused: str) -> None:
+    @rule(pick=SOMEBODY, rules=ANSWERING, refused=REFUSED, times=st.sampled_from([1, 1, 2]))
+    def somebody_speaks(self, pick: int, rules: str, refused: str, times: int) -> None:
         person = self.people[pick % len(self.people)]
-        if self.world.may_say(person, joins=False):
-            self.world.says(person, self.new_words(), rules=RULES_BY_NAME[rules], refused=refused)
+        for _ in range(times):
+            if self.world.may_say(person, joins=False):
+                self.world.says(person, self.new_words(), rules=RULES_BY_NAME[rules], refused=refused)
+
+    @rule(pick=SOMEBODY, rules=ANSWERING)
+    def somebody_comes_after_a_while(self, pick: int, rules: str) -> None:
+        self.world.passes(RULES.turn_timeout_s)
+        self.somebody_speaks(pick, rules, "", 1)
+        self.somebody_joins(pick, rules, 1)
 
     @precondition(lambda self: self.world.state.answerer)
     @rule(rules=ANSWERING, prefix=st.sampled_from(["", "", "", "/join "]))
@@ -187,10 +198,10 @@ class RudeClients(Network):
             self.world.delivers(call, arrives=self.world.calls[call].client in self.apps)
         self.the_answerer_speaks(rules, "")
 
-    @rule(pick=SOMEBODY, asking=ASKING, answering=ANSWERING, turns=st.integers(1, 3))
-    def all_goes_well(self, pick: int, asking: str, answering: str, turns: int) -> None:
+    @rule(pick=SOMEBODY, asking=ASKING, text=TEXT, answering=ANSWERING, turns=st.integers(1, 3))
+    def all_goes_well(self, pick: int, asking: str, text: str, answering: str, turns: int) -> None:
         for _ in range(turns):
-            self.an_app_asks(pick, asking, 1)
+            self.an_app_asks(pick, asking, 1, text)
             self.all_replies_arrive()
             self.the_answerer_speaks(answering, "")
 

@@ -207,8 +207,8 @@ def test_a_plain_newcomer_answers_where_only_an_explicit_asker_is() -> None:
     room.expects("A1 is shown: q1")
 
 
-def test_a_newcomer_takes_the_seat_of_an_asker_that_is_long_gone() -> None:
-    room = Room(turn_timeout_s=30.0)
+def test_a_newcomer_takes_the_seat_of_an_asker_that_has_not_been_heard_of_for_a_while() -> None:
+    room = Room(rejoin_window_s=30.0)
     room.pairs()
     room.arrives("A", "a1")
     room.expects("B1 is answered: a1")
@@ -221,6 +221,16 @@ def test_a_newcomer_takes_the_seat_of_an_asker_that_is_long_gone() -> None:
     room.arrives("C", "q4")
     room.arrives("B", "q5")
     room.expects("B2 error: session_full")
+
+
+def test_an_asker_that_nobody_displaced_finds_its_seat_after_a_long_pause() -> None:
+    room = Room(rejoin_window_s=10.0, turn_timeout_s=100.0)
+    room.pairs()
+    room.arrives("A", "a1")
+    room.expects("B1 is answered: a1")
+    room.passes(99)
+    room.arrives("B", "q2")
+    room.expects("A2 is shown: q2")
 
 
 def test_the_askers_seat_stays_its_own_beside_an_explicit_asker() -> None:

@@ -29,6 +29,7 @@ from motive_core.session import (
     SendPrompt,
     Session,
     Tick,
+    answerer_present,
     live_calls,
     next_due,
     step,
@@ -45,11 +46,14 @@ def key_of(prompt: Prompt) -> Key:
 
 @dataclass(eq=False)
 class Client:
-    """Who calls. ``history`` is what its screen shows, where it has one: author, text, and the prompt, if it is one."""
+    """Who calls. ``history`` is what its screen shows, where it has one: author, text, and the prompt, if it is one.
+    ``keeps``: what it said is part of it though there was no reply.
+    """
 
     name: str
     who: str
     remembers: bool = False
+    keeps: bool = False
     asks: bool = False
     role: Literal["asker", "answerer"] | None = None
     history: list[tuple[Literal["user", "assistant"], str, Key | None]] = field(default_factory=list)
@@ -83,6 +87,7 @@ class World:
         self.held: set[str] = set()
         self.authors: dict[Key, Client] = {}
         self.words: dict[Key, str] = {}
+        self.answered_by: dict[Key, Client] = {}
         self.showings: dict[Key, tuple[str, bool]] = {}
         """Of each prompt, the call that it was last shown to, and whether something justifies to show it again."""
 
@@ -106,7 +111,10 @@ class World:
                 retry=retry,
                 refused=refused,
             )
+        said_before = client.last is not None and client.last.key == event.key
         self.arrives(client, event)
+        if client.keeps and not said_before:
+            client.history.append(("user", text, None))
 
     def says_again(self, earlier: Call, *, retry: bool) -> None:
         """An earlier call once more: a retry, a hedge or a twin."""
@@ -136,14 +144,18 @@ class World:
         """Whether the machine can know who says this.
 
         A client with nothing to tell it by (no role of its own, no visible prompt, no history) that speaks alone in a
-        room, or says a join word while it asks, is the same to any observer as a look-alike of it that came in.
+        room, or says a join word while it asks and nobody answers, is the same to any observer as a look-alike of it
+        that came in.
         """
         if client.role is not None:
             return True
         asker, answerer = self.state.asker, self.state.answerer
-        if asker is not None and asker.who == client.who and (joins or self.state.provisional):
-            alone = self.state.provisional and not any(prompt.calls for prompt in self.state.prompts)
-            return alone or self.recognised(client, asker) or (client.asks and not joins)
+        if asker is not None and asker.who == client.who:
+            if self.recognised(client, asker):
+                return True
+            if self.state.provisional:
+                return not any(prompt.calls for prompt in self.state.prompts) or (client.asks and not joins)
+            return client.asks or not joins or answerer_present(self.state, self.now)
         if asker is None and answerer is not None and answerer.who == client.who:
             return joins or self.recognised(client, answerer)
         return True
@@ -199,7 +211,8 @@ class World:
             return
         call.got = True
         history = call.client.history
-        history.append(("user", call.event.digest, None))
+        if not call.client.keeps:
+            history.append(("user", call.event.digest, None))
         match call.reply:
             case SendPrompt(_, prompt):
                 history.append(("assistant", prompt.digest, key_of(prompt)))
@@ -224,6 +237,7 @@ class World:
                 assert isinstance(event, Arrive)
                 assert author is not None
                 self.check_seen(author, event, prompt)
+                self.answered_by[key] = author
         if self.state.answerer is None or sat is None or self.state.answerer.who != sat.who:
             self.showings = {key: (call, True) for key, (call, _) in self.showings.items()}
         for command in commands:
@@ -234,7 +248,7 @@ class World:
         waiting = [live.call for prompt in self.state.prompts for live in prompt.calls]
         listening = [self.state.listening.call] if self.state.listening is not None else []
         assert sorted(waiting + listening) == sorted(self.held), "a call is held and nobody knows it, or is not held"
-        assert all(self.calls[call].in_flight for prompt in self.state.prompts for call in prompt.sending)
+        assert all(call in self.held or self.calls[call].in_flight for call in live_calls(self.state))
         check_state(self.state, self.now)
 
     def check_seen(self, author: Client, event: Arrive, prompt: Prompt) -> None:
@@ -271,9 +285,11 @@ class World:
                 (prompt,) = [one for one in self.state.prompts if one.prompt == prompt_id]
                 assert prompt.answer == answer
                 assert call.event.key == prompt.key, "an answer to another prompt"
-                said_by = next(one.client for one in self.calls.values() if one.event.answer == answer)
-                assert said_by is not call.client, f"{call.client.name} gets its own words"
+                assert self.answered_by[key_of(prompt)] is not call.client, f"{call.client.name} gets its own words"
                 call.reply, call.in_flight = command, True
+            case SendError(_, "superseded"):
+                seat = self.state.answerer
+                assert seat is None or seat.who == call.client.who, "one client's call ends for another's"
             case SendNotice() | SendError():
                 pass
             case PassThrough():
