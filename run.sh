@@ -127,8 +127,25 @@ consider_path() {
   return 1
 }
 
+# The folders that may be pyenv's own: the one that it is told to use, the usual one, and those whose shims are on PATH.
+pyenv_roots() {
+  local entry
+  printf '%s\n' "${PYENV_ROOT:-}" "${HOME:-}/.pyenv"
+  while IFS= read -r entry; do
+    case $entry in */shims) printf '%s\n' "${entry%/shims}" ;; esac
+  done <<<"${PATH//:/$NEWLINE}"
+}
+
 consider_pyenv() {
-  local versions=${PYENV_ROOT:-${HOME:-}/.pyenv}/versions minor folder name
+  local root
+  while IFS= read -r root; do
+    if [ -n "$root" ] && consider_pyenv_root "$root"; then return 0; fi
+  done <<<"$(pyenv_roots)"
+  return 1
+}
+
+consider_pyenv_root() {
+  local versions=$1/versions minor folder name
   for minor in 3.13 3.12 3.14; do
     while IFS= read -r name; do
       folder=$versions/$name

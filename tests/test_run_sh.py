@@ -174,6 +174,11 @@ class TestInterpreterSearch:
         python = checkout.put(tmp_path / "envs/versions/3.12.9/bin/python", TAKEN.format(version="3.12.9"))
         assert chosen(checkout.run("setup", PYENV_ROOT=str(tmp_path / "envs"))) == str(python)
 
+    def test_pyenv_whose_shims_are_on_path(self, checkout: Checkout, tmp_path: Path) -> None:
+        shim = checkout.put(tmp_path / "shared env/shims/python3", SHIM)
+        python = checkout.put(tmp_path / "shared env/versions/3.13.1/bin/python", TAKEN.format(version="3.13.1"))
+        assert chosen(checkout.run("setup", PATH=f"{checkout.tools}:{shim.parent}")) == str(python)
+
     def test_uv_finds_one(self, checkout: Checkout, tmp_path: Path) -> None:
         python = checkout.put(tmp_path / "of uv/python", TAKEN.format(version="3.12.4"))
         checkout.put("uv", f'#!/bin/sh\n[ "$*" = "python find 3.12" ] && echo {shlex.quote(str(python))}\n')

@@ -10,9 +10,10 @@ answerer together with a prompt that it could be shown.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Final, Literal, assert_never
+from typing import Final, assert_never
 
-from motive_core.session.queries import answerer_sits, asker_sits, live_calls, next_due
+from motive_core.session.draft import FRESH, REMEMBERED, Draft, waits
+from motive_core.session.queries import live_calls, next_due
 from motive_core.session.roles import first_stays_asker, role_of
 from motive_core.session.state import (
     Answer,
@@ -25,7 +26,6 @@ from motive_core.session.state import (
     Failed,
     Gone,
     LiveCall,
-    Outcome,
     PassThrough,
     Prompt,
     Released,
@@ -40,13 +40,7 @@ from motive_core.session.state import (
     Unsolicited,
 )
 
-_REMEMBERED: Final = 32
-"""How many digests of words, prompts and answers a session remembers for telling clients apart; also how many done
-prompts it keeps for retries, since every step looks at all prompts."""
-
 _KEPT_UNSOLICITED: Final = 100
-
-_FRESH: Final = Session()
 
 
 def step(state: Session, event: Event, now: float) -> tuple[Session, tuple[Command, ...]]:
@@ -61,25 +55,8 @@ def step(state: Session, event: Event, now: float) -> tuple[Session, tuple[Comma
     return _Step(state, now, commands).take(event), tuple(commands)
 
 
-class _Step:
-    """One step under way: the state so far, field by field, and the commands so far."""
-
-    def __init__(self, before: Session, now: float, commands: list[Command]) -> None:
-        self.before = before
-        self.now = now
-        self.commands = commands
-        self.asker = before.asker
-        self.answerer = before.answerer
-        self.provisional = before.provisional
-        self.prompts = {prompt.prompt: prompt for prompt in before.prompts}
-        self.listening = before.listening
-        self.owes = before.owes
-        self.shown = before.shown
-        self.answered = before.answered
-        self.unsolicited = before.unsolicited
-        self.undelivered = before.undelivered
-        self.turns = before.turns
-        self.next_prompt = before.next_prompt
+class _Step(Draft):
+    """One step under way."""
 
     def take(self, event: Event) -> Session:
         """Apply the event. Gives the next state."""
@@ -105,61 +82,6 @@ class _Step:
                 assert_never(event)
         self.settle()
         return self.after()
-
-    def after(self) -> Session:
-        """The next state; a fresh one if the session is over."""
-        if not self.prompts and not self.answerer_is_here() and not self.asker_is_here():
-            return _FRESH
-        return Session(
-            asker=self.asker,
-            answerer=self.answerer,
-            provisional=self.provisional,
-            prompts=tuple(self.prompts.values()),
-            listening=self.listening,
-            owes=self.owes,
-            shown=self.shown,
-            answered=self.answered,
-            unsolicited=self.unsolicited,
-            undelivered=self.undelivered,
-            turns=self.turns,
-            next_prompt=self.next_prompt,
-        )
-
-    def answerer_is_here(self) -> bool:
-        return answerer_sits(self.answerer, self.listening, self.now)
-
-    def asker_is_here(self) -> bool:
-        return asker_sits(self.asker, self.prompts.values(), self.now)
-
-    def asker_stays(self) -> bool:
-        """Whether the asker keeps its seat if somebody else wants it."""
-        waits = any(prompt.calls for prompt in self.prompts.values() if prompt.outcome is None)
-        return self.asker is not None and (waits or self.now < self.asker.yields_at)
-
-    def set(self, prompt: Prompt) -> None:
-        self.prompts[prompt.prompt] = prompt
-
-    def unshow(self, prompt: Prompt) -> None:
-        """The answerer does not know this prompt, or not any more: it may be shown again."""
-        self.set(replace(prompt, shown="no", shown_by=""))
-
-    def unshow_all(self) -> None:
-        self.owes = ""
-        for prompt in list(self.prompts.values()):
-            if _waits(prompt) and prompt.shown != "no":
-                self.unshow(prompt)
-
-    def done(self, prompt: Prompt, outcome: Outcome, **changes: Any) -> None:
-        """This prompt is closed. It is kept for a while, for retries; only the latest few are."""
-        self.set(replace(prompt, outcome=outcome, closed_at=self.now, orphaned_at=None, **changes))
-        kept = [one for one in self.prompts.values() if one.outcome is not None and not one.sending]
-        if len(kept) > _REMEMBERED:
-            del self.prompts[min(kept, key=_closed_at).prompt]
-
-    def stay(self, seconds: float) -> None:
-        """The answerer counts as present for so long from now, live call or not."""
-        assert self.answerer is not None
-        self.answerer = replace(self.answerer, until=self.now + seconds, away=False)
 
     # Arrivals
 
@@ -266,7 +188,7 @@ class _Step:
             seat,
             until=self.now + event.rules.turn_timeout_s,
             yields_at=self.now + event.rules.rejoin_window_s,
-            said=(*seat.said, event.digest)[-_REMEMBERED:],
+            said=(*seat.said, event.digest)[-REMEMBERED:],
             last_key=event.key,
             asks=seat.asks or event.asks,
         )
@@ -275,7 +197,7 @@ class _Step:
         seat = self.seat_answerer(event)
         is_first = not seat.first_key
         owed = self.prompts.get(self.owes)
-        if owed is not None and not _waits(owed):
+        if owed is not None and not waits(owed):
             owed = None
         joins = event.join == "word" or (event.join == "first" and owed is None)
         repeats = event.key == seat.last_key and (
@@ -283,7 +205,7 @@ class _Step:
         )
         self.answerer = replace(
             seat,
-            said=(*seat.said, event.digest)[-_REMEMBERED:],
+            said=(*seat.said, event.digest)[-REMEMBERED:],
             first_key=seat.first_key or event.key,
             last_key=event.key,
             away=False,
@@ -300,7 +222,7 @@ class _Step:
             return
         elif owed is not None and self.has_seen(event, owed):
             self.send(owed, event.answer)
-            self.answered = (*self.answered, event.answer.digest)[-_REMEMBERED:]
+            self.answered = (*self.answered, event.answer.digest)[-REMEMBERED:]
             self.owes = ""
             self.turns += 1
         else:
@@ -346,11 +268,6 @@ class _Step:
         self.supersede()
         self.listening = live
 
-    def supersede(self) -> None:
-        if self.listening is not None:
-            self.commands.append(SendError(self.listening.call, "superseded"))
-            self.listening = None
-
     def leave(self, event: Arrive) -> None:
         self.supersede()
         self.commands.append(SendNotice(event.call, "left"))
@@ -370,7 +287,7 @@ class _Step:
                 self.set(replace(prompt, calls=calls, orphaned_at=None if calls or prompt.sending else self.now))
                 return
             if prompt.shown_by == call and (
-                prompt.shown == "sending" or (after_delivery and prompt.shown == "yes" and _waits(prompt))
+                prompt.shown == "sending" or (after_delivery and prompt.shown == "yes" and waits(prompt))
             ):
                 self.unshow(prompt)
                 if prompt.prompt == self.owes:
@@ -379,15 +296,6 @@ class _Step:
             if call in prompt.sending or (after_delivery and call in prompt.delivered):
                 self.answer_failed(prompt, call)
                 return
-
-    def unlisten(self, call: str) -> bool:
-        """Take this call away from the answerer, if it is the one that listens."""
-        if self.listening is None or self.listening.call != call:
-            return False
-        rejoin_window_s = self.listening.rules.rejoin_window_s
-        self.listening = None
-        self.stay(rejoin_window_s)
-        return True
 
     def answer_failed(self, prompt: Prompt, call: str) -> None:
         """An answer did not arrive after all. If it reached nobody else, it waits for a retry of its prompt."""
@@ -435,15 +343,7 @@ class _Step:
         for prompt in self.prompts.values():
             for live in prompt.calls:
                 self.pass_or_fail(live, "pass" if live.rules.when_joined else "error", "closed")
-        return _FRESH
-
-    def pass_or_fail(self, live: LiveCall, policy: Literal["pass", "error", "wait"], kind: ErrorKind) -> bool:
-        """End one call of the asker by policy. Gives whether it was passed."""
-        if policy == "pass" and live.rules.can_pass:
-            self.commands.append(PassThrough(live.call))
-            return True
-        self.commands.append(SendError(live.call, kind))
-        return False
+        return FRESH
 
     # Time
 
@@ -486,7 +386,7 @@ class _Step:
 
     def tell_undelivered(self, answer: Answer) -> None:
         """An answer that nobody came back for: kept, and its author is told."""
-        self.undelivered = (*self.undelivered, answer)[-_REMEMBERED:]
+        self.undelivered = (*self.undelivered, answer)[-REMEMBERED:]
         if self.listening is not None:
             self.commands.append(SendNotice(self.listening.call, "undelivered"))
             turn_timeout_s = self.listening.rules.turn_timeout_s
@@ -518,12 +418,6 @@ class _Step:
         if self.listening is not None:
             self.show_next(self.listening)
 
-    def send(self, prompt: Prompt, answer: Answer) -> None:
-        """Give this answer to every live call of its prompt; with none it waits on the prompt."""
-        calls = tuple(live.call for live in prompt.calls)
-        self.commands += [SendAnswer(call, prompt.prompt, answer) for call in calls]
-        self.set(replace(prompt, answer=answer, calls=(), sending=(*prompt.sending, *calls)))
-
     def show_next(self, listening: LiveCall) -> None:
         owed = self.prompts.get(self.owes)
         if owed is None or owed.outcome is not None:
@@ -536,7 +430,7 @@ class _Step:
         self.commands.append(SendPrompt(listening.call, prompt, context=not before or before not in prompt.quotes))
         self.set(replace(prompt, shown="sending", shown_by=listening.call))
         if prompt.prompt != self.owes:
-            self.shown = (*self.shown, prompt.digest)[-_REMEMBERED:]
+            self.shown = (*self.shown, prompt.digest)[-REMEMBERED:]
         self.owes = prompt.prompt
         self.listening = None
         until = self.now + listening.rules.turn_timeout_s
@@ -545,22 +439,13 @@ class _Step:
     def to_show(self) -> Prompt | None:
         """The prompt that is owed, if it can be answered, else the oldest that was not shown and has a live call."""
         owed = self.prompts.get(self.owes)
-        if owed is not None and _waits(owed) and owed.calls:
+        if owed is not None and waits(owed) and owed.calls:
             return owed
         for prompt in self.prompts.values():
-            if _waits(prompt) and prompt.shown == "no" and prompt.calls:
+            if waits(prompt) and prompt.shown == "no" and prompt.calls:
                 return prompt
         return None
 
 
-def _waits(prompt: Prompt) -> bool:
-    """Whether an answer to this prompt is still wanted."""
-    return prompt.outcome is None and prompt.answer is None
-
-
 def _hold_deadline(live: LiveCall) -> float:
     return live.arrived_at + live.rules.hold_timeout_s
-
-
-def _closed_at(prompt: Prompt) -> float:
-    return prompt.closed_at

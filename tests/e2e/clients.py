@@ -54,6 +54,8 @@ class Link:
     def http_options(self) -> dict[str, Any]:
         """Arguments of the SDK's HTTP client."""
         options: dict[str, Any] = {"trust_env": False, "verify": _NO_TLS, "http2": self.http2}
+        if self.http2:
+            options["limits"] = httpx.Limits(max_connections=1)  # so that calls at once must share it
         if self.authority is not None:
             # A context for each client: httpx sets in it which versions of HTTP to offer.
             tls = _Http2First(ssl.PROTOCOL_TLS_CLIENT) if self.http2 else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -91,15 +91,16 @@ class Gate:
 
 
 class Standin:
-    """The server: TLS on one port, plain on another. Its certificate is for ``NAMES``."""
+    """The server: TLS on one port, plain on another. Its certificate is for ``NAMES``; ``versions`` are those of HTTP
+    that it offers over TLS."""
 
-    def __init__(self, authority: trustme.CA) -> None:
+    def __init__(self, authority: trustme.CA, versions: Sequence[str] = ("h2", "http/1.1")) -> None:
         certificate = authority.issue_cert(*NAMES)
         self.certificate_pem = certificate.cert_chain_pems[0].bytes()
         self.requests: list[Received] = []
         self.handler: Handler = real_service
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.set_alpn_protocols(["h2", "http/1.1"])
+        self._context.set_alpn_protocols(list(versions))
         certificate.configure_cert(self._context)
         self._names: dict[int, str] = {}
         self._context.sni_callback = self._note_name

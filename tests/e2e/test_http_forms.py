@@ -191,6 +191,24 @@ async def test_stream_that_was_reset_is_not_shown(
     await asyncio.gather(shown, return_exceptions=True)
 
 
+async def test_connection_that_ends_ends_all_its_calls(
+    proxy: Proxy, proxy_authority: Path, session: str, at_meeting: Link
+) -> None:
+    person = Talker(at_meeting, "openai", session, api_key="sk-human")
+    shown = person.start("/join")
+    await proxy.until_listening(session)
+    tls = http2_tls(proxy_authority)
+    with RawClient(proxy.forward_address, through=("api.openai.com", 443), tls=tls) as raw:
+        client = Http2Client(raw.socket)
+        for number in range(5):
+            client.ask("api.openai.com", chat(session, f"question {number}"))
+        assert (await shown).text.startswith("question ")
+        await proxy.until_prompts(session, 5)
+    told = await proxy.until_prompts(session, 0)
+    assert {prompt["state"] for prompt in told["prompts"]} == {"open"}
+    await proxy.close_session(session)
+
+
 def started(command: list[str | bytes]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdout=subprocess.PIPE)
 

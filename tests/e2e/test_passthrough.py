@@ -16,9 +16,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import trustme
 import zstandard
 
 from tests.e2e.clients import Link, Talker, finish, http_client
+from tests.e2e.conftest import StartProxy
 from tests.e2e.proxy import Proxy
 from tests.e2e.rules import BODY_LIMIT_BYTES
 from tests.e2e.standin import Gate, Received, Standin, Writer, anthropic_events, openai_chunks, whole
@@ -308,6 +310,37 @@ async def test_host_is_known_by_its_name_or_by_that_in_tls(
         waiting = person.start("taken over")
         assert (await asked).json()["choices"][0]["message"]["content"] == "taken over"
     await finish(proxy, session, waiting)
+
+
+async def test_many_slow_streams_over_one_connection(
+    start_proxy: StartProxy, proxy_authority: Path, authority: trustme.CA
+) -> None:
+    """A service that speaks HTTP/1.1 needs a connection for each, and mitmproxy by itself would open five."""
+    count, gate = 20, Gate()
+
+    def slowly(request: Received, writer: Writer) -> None:
+        writer.start(200, [("content-type", "text/event-stream")])
+        writer.send(b"data: first\n\n")
+        gate.wait()
+        writer.send(request.target.encode())
+        writer.end()
+
+    with Standin(authority, versions=["http/1.1"]) as service:
+        service.handler = slowly
+        proxy = start_proxy(config={}, env=service.env)
+        async with http_client(Link(proxy, proxy_authority, http2=True)) as client:
+
+            async def call(number: int) -> bytes:
+                url = f"https://api.openai.com/v1/chat/completions?{number}"
+                return (await client.post(url, content=chat("m", stream=True))).content
+
+            calls = [asyncio.create_task(call(0))]
+            await asyncio.to_thread(service.wait_for_requests, 1)  # so that there is a connection to share
+            calls += [asyncio.create_task(call(number)) for number in range(1, count)]
+            await asyncio.to_thread(service.wait_for_requests, count)
+            gate.open()
+            replies = await asyncio.gather(*calls)
+    assert [reply.rpartition(b"?")[2] for reply in replies] == [b"%d" % number for number in range(count)]
 
 
 async def test_calls_pass_while_others_are_held(
