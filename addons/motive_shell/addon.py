@@ -28,6 +28,7 @@ from motive_shell.fast_writes import gather_writes
 from motive_shell.flows import FlowPort, head_of, incoming_of, listener_of, respond
 from motive_shell.runtime import Runtime, runtime_of
 from motive_shell.site import is_preflight, to_origin
+from motive_shell.trust import CERTIFICATE, write_bundle
 
 logger = logging.getLogger(__name__)
 
@@ -104,11 +105,16 @@ class Motive:
             dispatch.install()
             leave_out_checks()
             self._configured().gathers_writes = True
-        proxyserver = master.addons.get("proxyserver")
-        if proxyserver is not None:
-            logger.log(ALERT, announce(proxyserver.servers, ctx.options.confdir))
+        self._announce()
         for warning in self._configured().config.warnings:
             logger.warning(warning)
+
+    def _announce(self) -> None:
+        proxyserver = ctx.master.addons.get("proxyserver")
+        if proxyserver is not None:
+            confdir = Path(ctx.options.confdir).expanduser()
+            bundle = write_bundle(confdir)
+            logger.log(ALERT, announce(proxyserver.servers, confdir / CERTIFICATE, bundle))
 
     def done(self) -> asyncio.Task[None] | None:
         """At exit, end every call with an error first. At a reload of the script, nothing ends."""

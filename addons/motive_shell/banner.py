@@ -7,19 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from mitmproxy.proxy.mode_specs import ReverseMode
 
+_TRUST: Final = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
+"""Where Python, Go and Rust programs, requests, curl, the AWS SDKs and Node look for certificates."""
 
-def announce(servers: Iterable[Any], confdir: str) -> str:
-    """The lines to show. ``servers`` are mitmproxy's running server instances."""
+
+def announce(servers: Iterable[Any], certificate: Path, bundle: Path) -> str:
+    """The lines to show. ``servers`` are mitmproxy's running server instances; ``bundle`` holds the proxy's
+    ``certificate`` and all others that an app trusts."""
     meeting: list[str] = []
     forward: list[str] = []
     for server in servers:
         target = meeting if isinstance(server.mode, ReverseMode) else forward
         target += [_authority(address) for address in server.listen_addrs]
-    certificate = Path(confdir).expanduser() / "mitmproxy-ca-cert.pem"
     lines = ["Motive is up."]
     for address in meeting:
         lines += [f"  meeting point  http://{address}/v1", f"  its sessions   http://{address}/admin/sessions"]
@@ -33,9 +36,8 @@ def announce(servers: Iterable[Any], confdir: str) -> str:
             f"    export OPENAI_BASE_URL=http://{meeting[0]}/v1 ANTHROPIC_BASE_URL=http://{meeting[0]}",
         ]
     if forward:
-        variables = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
-        trust = " ".join(f"{name}={certificate}" for name in variables)
-        lines += ["", "  An app as it is:", f"    export HTTPS_PROXY=http://{forward[0]} {trust}"]
+        lines += ["", "  An app as it is:", f"    export HTTPS_PROXY=http://{forward[0]}"]
+        lines += [f"    export {name}={bundle}" for name in _TRUST]
     return "\n".join(lines)
 
 
