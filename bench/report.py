@@ -25,6 +25,9 @@ _EXCHANGE: Final[dict[Exchange, str]] = {
 }
 
 
+_COLUMNS: Final[tuple[Variant, ...]] = ("plain", *VARIANTS)
+
+
 def terminal(results: Results) -> str:
     """All figures, for the eyes."""
     return "\n".join(_terminal(results))
@@ -48,10 +51,11 @@ def _terminal(results: Results) -> Iterator[str]:
             )
         for variant in (BASELINE[series.exchange], *VARIANTS):
             yield _line(series, variant)
-    yield ""
-    yield "start-up: " + ", ".join(
-        f"{name_of(variant)} {median(seconds):.2f} s" for variant, seconds in results.started_s.items()
-    )
+    if results.started_s:
+        yield ""
+        yield "start-up: " + ", ".join(
+            f"{name_of(variant)} {median(seconds):.2f} s" for variant, seconds in results.started_s.items()
+        )
     for variant, held in results.held.items():
         yield ""
         yield f"held calls: {name_of(variant)}"
@@ -68,7 +72,7 @@ def _terminal(results: Results) -> Iterator[str]:
             samples = ", ".join(
                 f"{turns}: {kib / 1024:.1f}" for turns, kib in zip(grown.turns, grown.resident_kib, strict=True)
             )
-            yield f"  {grown.sessions:3} sessions, MiB by turn: {samples} ({grown.grown_kib:+} KiB)"
+            yield f"  {grown.sessions:3} sessions, MiB by turn: {samples} ({grown.grown_kib:+} KiB in the end)"
     yield ""
     for verdict in verdicts(results):
         yield f"{'met   ' if verdict.met else 'MISSED'}  {verdict.goal}: {verdict.figure}"
@@ -95,7 +99,7 @@ def markdown(results: Results) -> str:
     for series in results.series:
         baseline = BASELINE[series.exchange]
         theirs = f"{series.per_second(baseline):,.0f}"
-        latency = [_latency(series, variant) for variant in (baseline, *VARIANTS)]
+        latency = (_latency(series, variant) for variant in (baseline, *VARIANTS))
         rates = [
             f"{series.per_second(variant):,.0f}, **{series.ratio(variant):.2f}** of {name_of(baseline)}"
             if variant == "motive"
@@ -104,8 +108,8 @@ def markdown(results: Results) -> str:
         ]
         rows.append((f"{_EXCHANGE[series.exchange]}, {series.calls} at a time", theirs, *rates))
         rows.append(("– p50 / p99, ms", *latency))
-    started = [results.started_s.get(variant) for variant in ("plain", *VARIANTS)]
-    rows.append(("Start-up, s", *(f"{median(seconds):.2f}" if seconds else "" for seconds in started)))
+    if started := results.started_s:
+        rows.append(("Start-up, s", *(f"{median(started[variant]):.2f}" for variant in _COLUMNS)))
     for index, ending in enumerate(_ENDING):
         held = [results.held[variant][index] for variant in VARIANTS if variant in results.held]
         if held:
@@ -113,10 +117,9 @@ def markdown(results: Results) -> str:
             rows.append((f"– all {held[0].count:,} ended, s", "", *(_ended(one) for one in held)))
     for index in range(len(next(iter(results.growth.values()), ()))):
         grown = [results.growth[variant][index] for variant in VARIANTS]
-        first = grown[0]
-        what = f"{first.sessions} session{'s' if first.sessions > 1 else ''}"
-        label = f"Memory, turn {first.turns[0]:,} to {first.turns[-1]:,}, KiB ({what})"
-        rows.append((label, "", *(f"{one.grown_kib:+,}" for one in grown)))
+        sessions = f"{grown[0].sessions} session{'s' if grown[0].sessions > 1 else ''}"
+        label = f"Memory at turn {', '.join(f'{turns:,}' for turns in grown[0].turns)}, MiB ({sessions})"
+        rows.append((label, "", *(", ".join(f"{kib / 1024:.1f}" for kib in one.resident_kib) for one in grown)))
     head = ("", "mitmproxy", "Motive", "Motive, `fast_dispatch: off`")
     lines = ["| " + " | ".join(row) + " |" for row in (head, ("---",) * len(head), *rows)]
     return "\n".join([results.machine, "", *lines])

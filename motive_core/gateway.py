@@ -13,11 +13,12 @@ import secrets
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from typing import Any, Final
 
 from motive_core.backends import Backend, MemoryBackend
 from motive_core.background import BackgroundTable
-from motive_core.config import Config
+from motive_core.config import Config, glob_regex
 from motive_core.content import decode_body
 from motive_core.dialects import DIALECTS, Dialect, ModelInfo, RequestHead
 from motive_core.errors import (
@@ -25,6 +26,7 @@ from motive_core.errors import (
     MotiveError,
     NotFoundError,
     PayloadTooLargeError,
+    PermissionDeniedError,
     StatusError,
     UnavailableError,
     UpgradeRequiredError,
@@ -36,6 +38,9 @@ from motive_core.session import Session, answerer_present, asker_present
 from motive_core.sources import PairSource
 
 logger = logging.getLogger(__name__)
+
+INTERNAL_HOST: Final = "motive.internal"
+"""The name by which clients of the forward proxy reach the meeting point. It never leaves the proxy."""
 
 ADMIN_PATH: Final = "/admin"
 """What is below it is for the operator; pages of other origins may not read it."""
@@ -86,6 +91,7 @@ class Gateway:
         self.hosts = HostTable(config)
         self._router = Router(config)
         self._background = BackgroundTable(config)
+        self._origins = [glob_regex(origin) for origin in config.cors_origins]
         self.pair.join_words = config.join_words
         self.pair.max_sessions = config.limits.max_sessions
 
@@ -238,14 +244,35 @@ class Gateway:
         """Headers that let a page of another origin read a reply. See the Fetch standard, section 3.3: an origin is
         allowed, credentials (cookies) never are."""
         origin = head.headers.get("origin")
-        allowed = self.config.cors_origins
-        if origin is None or not ("*" in allowed or origin in allowed):
+        if origin is None or not self._is_allowed(origin):
             return {}
         return {
-            "access-control-allow-origin": "*" if "*" in allowed else origin,
+            "access-control-allow-origin": origin,
             "access-control-expose-headers": "*, x-request-id, request-id, x-motive-session",
             "vary": "origin",
         }
+
+    def _is_allowed(self, origin: str) -> bool:
+        return any(pattern.fullmatch(origin) for pattern in self._origins)
+
+    def refuse_page(self, head: RequestHead) -> tuple[int, dict[str, str], bytes] | None:
+        """The reply to a page that may not call the meeting point; None for everybody else.
+
+        A browser sends simple requests without asking first, and reads a reply or not; by then a stranger's page would
+        have answered an app. It always names the page's origin with a POST. A name that a page made point here (DNS
+        rebinding) shows in ``Host``: the operator's paths are served under this machine's own names only.
+        """
+        origin = head.headers.get("origin")
+        if origin is not None and not self._is_allowed(origin):
+            message = (
+                f"Pages of {origin} may not call this proxy: cors_origins in the configuration names those that may."
+            )
+        elif head.path.startswith(ADMIN_PATH) and not _is_own_name(head.host):
+            message = f"{ADMIN_PATH} is not served under the name {head.host}; use an address."
+        else:
+            return None
+        error = PermissionDeniedError(_readable(message), code="origin_not_allowed")
+        return self.error_reply(self.spoken_by(head), error, new_id())
 
     def preflight(self, head: RequestHead) -> dict[str, str]:
         """Headers of the reply to a preflight: what the SDK asks for is what it may send."""
@@ -310,7 +337,7 @@ class Gateway:
                     "dialect": exchange.dialect.name,
                     "listener": exchange.listener,
                     "client": exchange.client_host,
-                    "user_agent": exchange.head.headers.get("user-agent", ""),
+                    "user_agent": _readable(exchange.head.headers.get("user-agent", "")),
                     "stream": exchange.request.stream,
                     "held_for_s": round(now - exchange.arrived_at, 3),
                 }
@@ -361,10 +388,27 @@ class Gateway:
             status = 405
             extra["allow"] = "POST"
         served = "POST /v1/chat/completions, POST /v1/messages, GET /v1/models, GET /health, GET /admin/sessions"
-        message = f"{head.method} {head.path} is not served here. What is: {served}."
+        message = _readable(f"{head.method} {head.path} is not served here. What is: {served}.")
         error = NotFoundError(message) if status == 404 else StatusError(status, message, code="not_served")
         status, headers, body = self.error_reply(self.spoken_by(head), error, new_id())
         return status, headers | extra, body
+
+
+def _is_own_name(host: str) -> bool:
+    """Whether a ``Host`` cannot be a stranger's: an address, this machine's name for itself, or ours."""
+    name = host.lower().strip("[]")
+    if name in ("localhost", INTERNAL_HOST) or name.endswith(".localhost"):
+        return True
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _readable(text: str) -> str:
+    """Text without the lone surrogates that stand for bytes that are not UTF-8: JSON cannot hold them."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def new_id() -> str:

@@ -20,12 +20,12 @@ from mitmproxy.proxy.mode_specs import ReverseMode
 
 from motive_core.config import DEFAULT_CONFIG_NAME
 from motive_core.errors import ConfigError, UnavailableError
+from motive_shell import fast_messages
 from motive_shell.banner import announce
 from motive_shell.connections import deepen_backlogs, lift_connection_limit
 from motive_shell.fast_dispatch import FastDispatch
-from motive_shell.fast_messages import leave_out_checks
 from motive_shell.fast_writes import gather_writes
-from motive_shell.flows import FlowPort, head_of, incoming_of, listener_of, respond
+from motive_shell.flows import ROLE_HEADER, FlowPort, head_of, incoming_of, listener_of, respond
 from motive_shell.runtime import Runtime, runtime_of
 from motive_shell.site import is_preflight, to_origin
 from motive_shell.trust import CERTIFICATE, write_bundle
@@ -103,7 +103,7 @@ class Motive:
         dispatch = FastDispatch(master.addons)
         if mode == "on" or (mode == "auto" and dispatch.supported()):
             dispatch.install()
-            leave_out_checks()
+            fast_messages.install()
             self._configured().gathers_writes = True
         self._announce()
         for warning in self._configured().config.warnings:
@@ -188,6 +188,10 @@ class Motive:
         if forward and not self._is_llm_host(request):
             return
         head = head_of(request)
+        request.headers.pop(ROLE_HEADER, None)
+        if not forward and (refusal := gateway.refuse_page(head)) is not None:
+            respond(flow, *refusal)
+            return
         dialect = gateway.dialect_of(head)
         if "upgrade" in head.headers and (refusal := gateway.refuse_upgrade(head)) is not None:
             respond(flow, *refusal)
@@ -211,6 +215,8 @@ class Motive:
         runtime, head = self._configured(), head_of(flow.request)
         if is_preflight(head):
             respond(flow, 204, runtime.gateway.preflight(head), b"")
+        elif not (head.method.isascii() and head.method.isalpha() and head.path.startswith("/")):
+            respond(flow, *runtime.gateway.refuse(head, 405))
         elif runtime.started:
             runtime.originals[flow.id] = to_origin(flow, runtime.origin)
         else:
@@ -236,7 +242,9 @@ class Motive:
 
     async def error(self, flow: http.HTTPFlow) -> None:
         """A flow ended without a whole reply."""
-        self._configured().originals.pop(flow.id, None)
+        original = self._configured().originals.pop(flow.id, None)
+        if original is not None:
+            flow.request = original
         await self._configured().holds.failed(flow)
 
     def _is_llm_host(self, request: http.Request) -> bool:

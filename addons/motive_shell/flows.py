@@ -19,16 +19,12 @@ from mitmproxy.proxy.mode_specs import ReverseMode
 
 from motive_core.dialects import RequestHead
 from motive_core.exchange import Exchange, Listener
-from motive_core.gateway import Incoming
+from motive_core.gateway import INTERNAL_HOST, Incoming
 from motive_core.origin import OriginServer, Streams
 from motive_core.origin.app import SECRET_HEADER
 
 ROLE_HEADER: Final = "x-motive-role"
 """Ours: it never goes to a real service."""
-
-
-INTERNAL_HOST: Final = "motive.internal"
-"""The name by which clients of the forward proxy reach the meeting point. It never leaves the proxy."""
 
 
 def listener_of(flow: http.HTTPFlow) -> Listener:
@@ -83,16 +79,16 @@ def redirect(request: http.Request, service: str) -> None:
 
 
 def send_to_origin(
-    flow: http.HTTPFlow, origin: OriginServer, method: str, path: str, headers: Mapping[str, str]
+    flow: http.HTTPFlow, origin: OriginServer, method: str, path: bytes, headers: Mapping[bytes, bytes]
 ) -> None:
-    """Put a small request to the origin in the place of a flow's own one, on a connection of its own."""
+    """Put a small request to the origin in the place of a flow's own one, on a connection of its own. What ``path`` has
+    of bytes that a path cannot have is percent-encoded."""
     assert origin.address is not None
     host, port = origin.address
     original = flow.request
-    fields = {**headers, "host": f"{host}:{port}", SECRET_HEADER: origin.secret, "connection": "close"}
-    envelope = http.Request.make(
-        method, f"http://{host}:{port}{path}", headers=[(n.encode(), v.encode()) for n, v in fields.items()]
-    )
+    fields = {**headers, b"host": f"{host}:{port}".encode(), SECRET_HEADER.encode(): origin.secret.encode()}
+    envelope = http.Request.make(method, f"http://{host}:{port}/", headers=[*fields.items(), (b"connection", b"close")])
+    envelope.data.path = b"".join([b"%c" % byte if 0x21 <= byte <= 0x7E else b"%%%02X" % byte for byte in path])
     envelope.timestamp_start, envelope.timestamp_end = original.timestamp_start, original.timestamp_end
     flow.request = envelope
     flow.server_conn = connection.Server(address=(host, port))
@@ -110,6 +106,7 @@ class FlowPort:
     exchange: Exchange | None = None
     resumed: bool = False
     promoted: bool = False
+    original: http.Request | None = None
 
     def respond(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         """See ``Port``."""
@@ -118,7 +115,6 @@ class FlowPort:
 
     def pass_through(self, service: str | None) -> None:
         """See ``Port``."""
-        self.flow.request.headers.pop(ROLE_HEADER, None)
         if service is not None:
             redirect(self.flow.request, service)
         self._resume()
@@ -128,13 +124,16 @@ class FlowPort:
         request back as soon as that one is under way, so that views and saved flows show the real one."""
         flow, original = self.flow, self.flow.request
 
-        def restore() -> None:
-            flow.request = original
-
-        token = self.streams.offer(headers, chunks, restore)
-        send_to_origin(flow, self.origin, "GET", f"/p/{token}", {})
+        token = self.streams.offer(headers, chunks, self.restore)
+        send_to_origin(flow, self.origin, "GET", f"/p/{token}".encode(), {})
+        self.original = original
         self.promoted = True
         self._resume()
+
+    def restore(self) -> None:
+        """Give the flow its own request back, if it was promoted."""
+        if self.original is not None:
+            self.flow.request, self.original = self.original, None
 
     def _resume(self) -> None:
         self.resumed = True

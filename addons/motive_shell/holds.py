@@ -127,6 +127,7 @@ class Holds:
         port = self._ports.pop(flow.id, None)
         if port is None:
             return None
+        port.restore()
         flows = self._by_client.get(flow.client_conn.id)
         if flows is not None:
             flows.discard(flow.id)

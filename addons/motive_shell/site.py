@@ -14,7 +14,7 @@ from motive_core.gateway import ADMIN_PATH
 from motive_core.origin import OriginServer
 from motive_shell.flows import send_to_origin
 
-_FORWARDED: Final = ("origin", "anthropic-version", "x-goog-api-key", "accept", "user-agent")
+_FORWARDED: Final = (b"origin", b"anthropic-version", b"accept", b"user-agent")
 
 
 def is_preflight(head: RequestHead) -> bool:
@@ -29,6 +29,6 @@ def is_preflight(head: RequestHead) -> bool:
 def to_origin(flow: http.HTTPFlow, origin: OriginServer) -> http.Request:
     """Send a request to the origin. Gives the original one, to be put back when the reply has come."""
     original = flow.request
-    headers = {name: original.headers[name] for name in _FORWARDED if name in original.headers}
-    send_to_origin(flow, origin, original.method, original.path, headers)
+    headers = {name.lower(): value for name, value in original.headers.fields if name.lower() in _FORWARDED}
+    send_to_origin(flow, origin, original.method, original.data.path, headers)
     return original

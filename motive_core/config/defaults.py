@@ -7,6 +7,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+CORS_ORIGINS: Final = (
+    "http://localhost",
+    "http://localhost:*",
+    "http://127.0.0.1",
+    "http://127.0.0.1:*",
+    "http://[::1]:*",
+)
+
 HOSTS: Final = (
     # OpenAI and Azure OpenAI
     "api.openai.com",

@@ -23,7 +23,7 @@ from pydantic import (
     model_validator,
 )
 
-from motive_core.config.defaults import BACKGROUND, HOSTS
+from motive_core.config.defaults import BACKGROUND, CORS_ORIGINS, HOSTS
 from motive_core.config.patterns import (
     Matcher,
     check_host,
@@ -386,7 +386,9 @@ class Config(Section):
         "words behind it.",
     )
     cors_origins: tuple[Origin, ...] = Field(
-        default=("*",), description="Pages of these origins may call the meeting point from a browser."
+        default=CORS_ORIGINS,
+        description="Globs of web origins whose pages may call the meeting point from a browser; all others get a 403. "
+        "`*` lets every page that you open play a model, or an app.",
     )
     hosts: tuple[HostGlob, ...] = Field(
         default=HOSTS, description="Hosts in which TLS is opened; every other connection is tunnelled untouched."

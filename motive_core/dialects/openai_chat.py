@@ -151,6 +151,10 @@ class OpenAIChat(Dialect):
         return dumps({"object": "list", "data": data})
 
 
+_CHOICES_LIMIT: Final = 128
+"""OpenAI's own bound on ``n``; each choice is a copy of the reply, so there has to be one."""
+
+
 def _parse_request(body: bytes) -> ChatRequest:
     raw = typed(loads(body), dict, "")
     model = member(raw, "model", str, "")
@@ -165,6 +169,9 @@ def _parse_request(body: bytes) -> ChatRequest:
     n = optional(raw, "n", int, "")
     if n is not None and n < 1:
         raise Malformed("n", f"Invalid 'n': expected an integer >= 1, but got {n} instead.", "integer_below_min_value")
+    if n is not None and n > _CHOICES_LIMIT:
+        why = f"Invalid 'n': expected an integer <= {_CHOICES_LIMIT}, but got {n} instead."
+        raise Malformed("n", why, "integer_above_max_value")
     extra = rest(raw, *_KNOWN)
     options = optional(raw, "stream_options", dict, "") or {}
     if more := rest(options, "include_usage"):

@@ -42,7 +42,7 @@ def role_of(state: Session, event: Arrive, *, asker_stays: bool, answerer_presen
     if asker is not None and asker_alike:
         is_asker = _quotes(event, asker) or (event.asks and event.shape == asker.shape)
         return "answerer" if joins and not answerer_present and not is_asker else "asker"
-    return _newcomer(state, joins=joins, asker_stays=asker_stays, answerer_present=answerer_present)
+    return _newcomer(state, event, joins=joins, asker_stays=asker_stays, answerer_present=answerer_present)
 
 
 def _explicit(state: Session, event: Arrive, role: Role, *, answerer_present: bool) -> Verdict:
@@ -104,16 +104,18 @@ def _lookalike(state: Session, event: Arrive, asker: Seat, answerer: Seat, *, jo
     asker_said, answerer_said = _quotes(event, asker), _quotes(event, answerer)
     if asker_said != answerer_said:
         return "asker" if asker_said else "answerer"
+    if event.asks and not answerer.asks:
+        return "asker"
     # By turn. Who listens has nothing to say, even if a prompt that it was shown once waits for its asker's return.
     return "answerer" if state.owes and state.listening is None else "asker"
 
 
-def _newcomer(state: Session, *, joins: bool, asker_stays: bool, answerer_present: bool) -> Verdict:
+def _newcomer(state: Session, event: Arrive, *, joins: bool, asker_stays: bool, answerer_present: bool) -> Verdict:
     """A client that looks like nobody in the session."""
     if joins:
         if not answerer_present:
             return "answerer"
         return "stranger" if asker_stays else "asker"
-    if state.answerer is None:
-        return "answerer"
+    if state.answerer is None and not event.asks:
+        return "answerer"  # one that asks visibly has to say that it means to answer: it may be another app
     return "stranger" if asker_stays else "asker"

@@ -175,14 +175,72 @@ class TestOtherRequests:
         flow = flow_of(
             "OPTIONS",
             "/v1/chat/completions",
-            origin="https://app.example",
+            origin="http://localhost:3000",
             access_control_request_method="POST",
             access_control_request_headers=asked,
         )
         await proxy.addon.request(flow)
         assert flow.response is not None and flow.response.status_code == 204
-        assert flow.response.headers["access-control-allow-origin"] == "*"
+        assert flow.response.headers["access-control-allow-origin"] == "http://localhost:3000"
         assert flow.response.headers["access-control-allow-headers"] == asked
+
+    @pytest.mark.parametrize("path", ["/v1/chat/completions", "/admin/sessions", "/v1/models"])
+    async def test_a_page_of_a_strangers_site_is_refused(self, proxy: Proxy, path: str) -> None:
+        body = chat_flow("/join").request.content or b""
+        flow = flow_of("POST", path, body, origin="https://evil.example", content_type="text/plain")
+        await proxy.addon.request(flow)
+        assert flow.response is not None and flow.response.status_code == 403
+        assert "access-control-allow-origin" not in flow.response.headers
+        assert await proxy.runtime.gateway.sessions() == []
+
+    @pytest.mark.parametrize(
+        ("host", "status"), [("evil.example", 403), ("localhost", 503), ("127.0.0.1", 503), ("motive.internal", 503)]
+    )
+    async def test_the_operators_paths_have_this_machines_names_only(
+        self, proxy: Proxy, host: str, status: int
+    ) -> None:
+        flow = flow_of("DELETE", "/admin/sessions/npc", host=host)
+        await proxy.addon.request(flow)
+        assert flow.response is not None and flow.response.status_code == status  # 503: the origin is not up here
+
+    async def test_our_own_header_does_not_go_upstream(self, proxy: Proxy) -> None:
+        body = chat_flow("x").request.content or b""
+        for flow in (
+            flow_of("GET", "/v1/models", forward=True, x_motive_role="asker"),
+            flow_of(
+                "POST",
+                "/v1/chat/completions",
+                body,
+                forward=True,
+                x_motive_role="asker",
+            ),
+        ):
+            await proxy.addon.request(flow)
+            assert "x-motive-role" not in flow.request.headers and flow.response is None
+
+    @pytest.mark.parametrize(
+        ("method", "path", "agent"),
+        [("GET", b"*", b"a"), ("G@T", b"/health", b"a"), ("GET", b"/\xff\xc3\xa4 ", b"\xff")],
+    )
+    async def test_odd_requests_for_the_proxy_itself(
+        self, proxy: Proxy, method: str, path: bytes, agent: bytes
+    ) -> None:
+        await proxy.runtime.start()
+        try:
+            flow = flow_of(method, "/")
+            flow.request.data.path = path
+            flow.request.headers.fields = (*flow.request.headers.fields, (b"User-Agent", agent))
+            original = flow.request
+            await proxy.addon.request(flow)
+            if flow.response is not None:
+                assert flow.response.status_code == 405
+                return
+            assert flow.request.data.path == b"/%FF%C3%A4%20"
+            flow.error = tflow.terr()
+            await proxy.addon.error(flow)
+            assert flow.request is original  # nobody sees the secret that the origin is asked with
+        finally:
+            await proxy.runtime.stop()
 
     async def test_before_the_origin_is_up_other_paths_are_refused(self, proxy: Proxy) -> None:
         flow = flow_of("GET", "/health")

@@ -10,7 +10,7 @@ from motive_core.dialects import DIALECTS, Dialect, RequestHead
 from motive_core.errors import HoldTimeoutError
 from motive_core.exchange import Exchange, estimate_usage, session_header, tokens
 from motive_core.ir import BlobPart, ChatRequest, Choice, Message, TextPart, ToolCallPart, ToolResultPart
-from motive_core.stream import collect
+from motive_core.stream import Failed, collect
 from tests.core.ports import FakePort
 
 TEXT = "Grüße,\n\n\tdef f():\n\t\treturn '🐉'  \n"
@@ -81,6 +81,21 @@ async def test_a_paced_reply_comes_in_pieces(dialect: Dialect) -> None:
     reply = collect([*(event for chunk in chunks for event in decoder.feed(chunk)), *decoder.close()])
     assert reply.choices[0].parts == (TextPart(TEXT),)
     assert len(chunks) > len(tokens(TEXT))
+
+
+async def test_a_paced_reply_can_be_cut(dialect: Dialect) -> None:
+    exchange, port = exchange_of(dialect, stream=True, pace=0.001)
+    assert not exchange.cut(HoldTimeoutError("Too early."))
+    assert exchange.answer((TextPart(TEXT),))
+    assert port.chunks is not None
+    first = await anext(port.chunks)
+    assert exchange.cut(HoldTimeoutError("Enough."))
+    assert not exchange.cut(HoldTimeoutError("Too late."))
+    rest = b"".join([chunk async for chunk in port.chunks])
+    decoder = dialect.decoder()
+    last = [*decoder.feed(first), *decoder.feed(rest), *decoder.close()][-1]
+    assert isinstance(last, Failed)
+    assert "Enough." in str(last.error)
 
 
 def test_a_port_that_cannot_stream_gets_a_paced_reply_at_once(dialect: Dialect) -> None:

@@ -142,6 +142,10 @@ class TestRefusals:
         assert (await Client(gateway, "x").say("a" * 2000)).status == 413
         assert (await Client(gateway, "x", listener="forward").say("a" * 2000)).told == ["pass"]
 
+    async def test_more_choices_than_there_may_be(self, gateway: Gateway) -> None:
+        port = await Client(gateway, "x").say("hello", n=1_000_000)
+        assert port.status == 400 and json.loads(port.body)["error"]["param"] == "n"
+
     async def test_a_role_that_is_none(self, gateway: Gateway) -> None:
         port = await Client(gateway, "x", headers={"x-motive-role": "boss"}).say("hello")
         assert port.status == 400
@@ -235,6 +239,12 @@ class TestOperator:
             "openai-chat",
         )
         assert listening["deadline_in_s"] == Rules().handshake_timeout_s - 3
+
+    async def test_sessions_can_tell_of_a_client_whose_name_is_no_text(self, gateway: Gateway) -> None:
+        await Client(gateway, "\udcff").say("ping")
+        (session,) = await gateway.sessions()
+        assert json.dumps(session, ensure_ascii=False).encode()
+        assert session["listening"]["user_agent"] == "?"
 
     @pytest.mark.parametrize(("headers", "key"), [({}, "object"), ({"anthropic-version": "2023-06-01"}, "has_more")])
     async def test_models_are_the_open_sessions(self, gateway: Gateway, headers: dict[str, str], key: str) -> None:

@@ -236,6 +236,36 @@ class TestWordsOfTheAnswerer:
         with pytest.raises(CommandError, match=why):
             answer_of((TextPart(text),), (WEATHER,), ["c1"])
 
+    def test_more_calls_than_ids_are_refused(self) -> None:
+        with pytest.raises(CommandError, match="can make 1 tool calls at once, not 2"):
+            answer_of((TextPart("/call now\n/call now"),), (Tool("now"),), ["c1"])
+
+    @pytest.mark.parametrize(
+        ("response_format", "text", "why"),
+        [
+            (ResponseFormat("json_object"), "It rains.", "asked for JSON, and this is none"),
+            (ResponseFormat("json_object"), "[]", "asked for a JSON object"),
+            (ResponseFormat("json_schema", schema=WEATHER.schema), "{}", "'city' is a required property"),
+            (
+                ResponseFormat("json_schema", schema=WEATHER.schema),
+                '/say {"city": 1}',
+                "city: 1 is not of type 'string'",
+            ),
+        ],
+    )
+    def test_words_that_break_the_response_format_are_refused(
+        self, response_format: ResponseFormat, text: str, why: str
+    ) -> None:
+        with pytest.raises(CommandError, match=why):
+            answer_of((TextPart(text),), (), (), response_format)
+
+    def test_words_that_fit_the_response_format_stay_as_they_are(self) -> None:
+        said = (TextPart(' {"city":  "Köln"}\n'),)
+        assert answer_of(said, (), (), ResponseFormat("json_schema", schema=WEATHER.schema)).parts == said
+        assert answer_of((TextPart("any"),), (), (), ResponseFormat("text")).parts == (TextPart("any"),)
+        called = answer_of((TextPart("/call now"),), (Tool("now"),), ["c1"], ResponseFormat("json_object"))
+        assert called.parts == (ToolCallPart("c1", "now", "{}"),)
+
     def test_an_invalid_schema_checks_nothing(self) -> None:
         tool = Tool("odd", schema={"type": "no such type"})
         assert answer_of((TextPart("/call odd {}"),), (tool,), ["c1"]).parts == (ToolCallPart("c1", "odd", "{}"),)

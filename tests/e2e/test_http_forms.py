@@ -112,6 +112,16 @@ async def test_body_in_pieces(at_meeting: Link, session: str) -> None:
         assert content(await asked) == "but steady"
 
 
+async def test_host_is_the_one_that_the_client_names(at_meeting: Link, session: str) -> None:
+    """In sessions called ``hosted``: see ``rules``."""
+    with RawClient(at_meeting.proxy.meeting_address) as client:
+        sent = request(body=chat(f"hosted-{session}"), host="castle.example:8000")
+        asked = asyncio.create_task(ask(client, sent))
+        await at_meeting.proxy.until_held(f"hosted-{session} at castle.example")
+        await at_meeting.proxy.close_session(f"hosted-{session} at castle.example")
+        assert (await asked).status == 503
+
+
 def test_head_of_a_call_path(proxy: Proxy) -> None:
     with RawClient(proxy.meeting_address) as client:
         assert client.ask(request("HEAD", "/v1/chat/completions"), head_only=True).status == 405

@@ -115,8 +115,9 @@ async def test_kill_ends_the_call_of_the_client(web: Web, session: str) -> None:
     asked = Talker(Link(web.proxy), "openai", session).start("question")
     flow = await web.flow_of("/v1/chat/completions")
     await web.press("kill", flow)
-    with pytest.raises(openai.APIConnectionError):
+    with pytest.raises(openai.APIConnectionError) as ended:
         await asked
+    assert not isinstance(ended.value, openai.APITimeoutError)
     await web.proxy.until(session, lambda told: not any(prompt["calls"] for prompt in told.get("prompts", ())))
 
 
@@ -124,8 +125,9 @@ async def test_kill_of_a_listening_call_frees_its_seat(web: Web, session: str) -
     _, shown = await join(web, session)
     flow = await web.flow_of("/v1/chat/completions")
     await web.press("kill", flow)
-    with pytest.raises(openai.APIConnectionError):
+    with pytest.raises(openai.APIConnectionError) as ended:
         await shown
+    assert not isinstance(ended.value, openai.APITimeoutError)
     await web.proxy.until(session, lambda told: not told.get("listening"))
 
 

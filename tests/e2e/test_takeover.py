@@ -23,6 +23,7 @@ from tests.e2e.clients import (
     hang_up,
     openai_client,
 )
+from tests.e2e.conftest import StartProxy
 from tests.e2e.proxy import Proxy, held_calls
 from tests.e2e.standin import Standin
 
@@ -245,3 +246,31 @@ async def test_two_people_in_one_session(at_meeting: Link, through_proxy: Link, 
     shown = person.start("hello!")
     assert (await asked).text == "hello!"
     await finish(at_meeting.proxy, session, shown)
+
+
+async def test_real_service_behind_the_meeting_point(start_proxy: StartProxy, service: Standin, session: str) -> None:
+    """An app that has a base URL only is taken over in the same way, if the configuration names its service."""
+    services = {"openai-chat": "https://api.openai.com/base/", "anthropic-messages": "http://example.org:8080"}
+    proxy = start_proxy(config={"services": services, "routes": [{"when": "joined"}]})
+    link = Link(proxy)
+    app, other = Talker(link, "openai", session, streamed=True), Talker(link, "anthropic", session)
+    assert (await app.say("one")).text == f"real {session}"
+    assert (await other.say("one")).text == f"real {session}"
+    first, second = service.requests
+    assert (first.target, first.host, first.header("host")) == (
+        "/base/v1/chat/completions",
+        "api.openai.com",
+        "api.openai.com",
+    )
+    assert (second.target, second.header("host")) == ("/v1/messages", "example.org:8080")
+    assert first.header("authorization") == "Bearer sk-test"
+
+    person = Talker(link, "anthropic", session, api_key="sk-human")
+    shown = person.start("/join")
+    await proxy.until_listening(session)
+    asked = app.start("two")
+    assert (await shown).text.endswith("two")
+    goodbye = person.start("/leave")
+    assert (await asked).text == f"real {session}"
+    assert "left" in (await goodbye).text
+    assert (await app.say("three")).text == f"real {session}"

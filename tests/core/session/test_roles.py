@@ -210,6 +210,7 @@ def test_a_plain_newcomer_answers_where_only_an_explicit_asker_is() -> None:
 def test_a_newcomer_takes_the_seat_of_an_asker_that_has_not_been_heard_of_for_a_while() -> None:
     room = Room(rejoin_window_s=30.0)
     room.pairs()
+    room.passes(20)
     room.arrives("A", "a1")
     room.expects("B1 is answered: a1")
     room.passes(29)
@@ -551,3 +552,23 @@ def test_a_look_alike_of_the_only_answerer_asks_unless_it_joins_or_quotes_it() -
     room.expects("A3 error: superseded")
     room.arrives("B", "q1")
     room.expects("A4 is shown: q1")
+
+
+def test_a_second_agent_that_looks_like_the_answerer_is_not_taken_for_it() -> None:
+    room = Room()
+    room.arrives("A", "ping", who="same")
+    room.arrives("B", "plan", who="same", asks=True, shape="planner")
+    room.expects("A1 is shown: plan")
+    room.arrives("B", "code", who="same", asks=True, shape="coder")
+    room.expects()
+    room.arrives("A", "planned", who="same")
+    room.expects("B1 is answered: planned", "A2 is shown: code")
+
+
+def test_a_visible_asker_does_not_fall_into_the_answerers_empty_seat() -> None:
+    room = Room()
+    room.arrives("B", "q1", role="asker")
+    room.arrives("C", "q2", asks=True)
+    room.expects("C1 error: session_full")
+    room.arrives("A", "ping")
+    room.expects("A1 is shown: q1")

@@ -87,6 +87,7 @@ class World:
         self.held: set[str] = set()
         self.authors: dict[Key, Client] = {}
         self.words: dict[Key, str] = {}
+        self.of_this_session: set[Key] = set()
         self.answered_by: dict[Key, Client] = {}
         self.showings: dict[Key, tuple[str, bool]] = {}
         """Of each prompt, the call that it was last shown to, and whether something justifies to show it again."""
@@ -233,6 +234,7 @@ class World:
                 assert author is not None, "a prompt out of nothing"
                 self.authors[key] = author
                 self.words[key] = prompt.digest
+                self.of_this_session.add(key)
             elif prompt.answer is not None and before[key].answer is None:
                 assert isinstance(event, Arrive)
                 assert author is not None
@@ -250,11 +252,15 @@ class World:
         assert sorted(waiting + listening) == sorted(self.held), "a call is held and nobody knows it, or is not held"
         assert all(call in self.held or self.calls[call].in_flight for call in live_calls(self.state))
         check_state(self.state, self.now)
+        if self.state == Session():
+            self.of_this_session.clear()
 
     def check_seen(self, author: Client, event: Arrive, prompt: Prompt) -> None:
         """Who wrote this answer knew the prompt: it was delivered to it, or its history shows it."""
         key = key_of(prompt)
-        quotes_it = author.replies_to()[1] == key and event.replies_to == prompt.digest
+        quoted = author.replies_to()[1]
+        # The same words in an earlier session are a quotation that nobody can tell from this one.
+        quotes_it = event.replies_to == prompt.digest and (quoted == key or quoted not in self.of_this_session)
         told = any(
             call.client is author
             and call.told
