@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +14,7 @@ from anthropic.types import RawMessageStreamEvent, TextBlock, ThinkingBlock, Too
 from pydantic import TypeAdapter
 
 from motive_core import errors
-from motive_core.dialects import ModelInfo, RequestHead
+from motive_core.dialects import ModelInfo
 from motive_core.dialects.anthropic_messages import AnthropicMessages
 from motive_core.errors import MotiveError, StatusError
 from motive_core.ir import (
@@ -34,6 +31,7 @@ from motive_core.ir import (
     Usage,
 )
 from motive_core.stream import ChoiceEnded, Failed, PartDelta, PartStarted, ReplyEvent, Started, replay, replay_part
+from tests.e2e.dialect_service import Service, serving
 
 DIALECT = AnthropicMessages()
 WIRE = Path(__file__).parents[1] / "wire" / "anthropic-messages"
@@ -43,74 +41,10 @@ HELLO: Any = [{"role": "user", "content": "hi"}]
 CODE = 'Grüße — 你好 👩‍👩‍👧\n\n```python\ndef f(x):\n\treturn "\\t" + x\u2028\n```\r\n\x7f</script>\n\ndata: [DONE]\n\n'
 
 
-@dataclass
-class Service(ThreadingHTTPServer):
-    """Answers every request with what ``reply`` holds, in pieces, and keeps what it was asked."""
-
-    status: int = 200
-    headers: dict[str, str] = field(default_factory=dict)
-    pieces: list[bytes] = field(default_factory=list)
-    asked: list[tuple[RequestHead, bytes]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-    def serve(self, status: int, headers: dict[str, str], *pieces: bytes) -> None:
-        self.status, self.headers, self.pieces = status, headers, list(pieces)
-
-    def serve_reply(self, reply: Reply) -> None:
-        body = DIALECT.render_reply(REQUEST, reply)
-        self.serve(200, {"content-type": "application/json", **DIALECT.reply_headers("req_1")}, body)
-
-    def serve_stream(self, *pieces: bytes) -> None:
-        self.serve(200, {"content-type": DIALECT.stream_type, **DIALECT.reply_headers("req_1")}, *pieces)
-
-    def serve_error(self, error: MotiveError) -> None:
-        self.serve(error.status, DIALECT.error_headers(error, "req_1"), DIALECT.render_error(error, "req_1"))
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Service
-
-    def do_GET(self) -> None:
-        self._answer()
-
-    def do_POST(self) -> None:
-        self._answer()
-
-    def _answer(self) -> None:
-        body = self.rfile.read(int(self.headers.get("content-length", 0)))
-        path, _, query = self.path.partition("?")
-        names = {name.lower(): value for name, value in self.headers.items()}
-        self.server.asked.append((RequestHead(self.command, "127.0.0.1", 0, path, query, names), body))
-        self.send_response(self.server.status)
-        for name, value in self.server.headers.items():
-            self.send_header(name, value)
-        self.send_header("transfer-encoding", "chunked")
-        self.send_header("connection", "close")
-        self.end_headers()
-        for piece in self.server.pieces:
-            if piece:
-                self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
-        self.wfile.write(b"0\r\n\r\n")
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing: pytest would show it beside the tests."""
-
-
 @pytest.fixture
 def service() -> Iterator[Service]:
-    with Service() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with serving(DIALECT, REQUEST) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk, ChatCompletionMessage
 
 from motive_core import errors
-from motive_core.dialects import ModelInfo, RequestHead
+from motive_core.dialects import ModelInfo
 from motive_core.dialects.openai_chat import OpenAIChat
 from motive_core.errors import MotiveError, StatusError
 from motive_core.ir import (
@@ -36,6 +34,7 @@ from motive_core.ir import (
     Usage,
 )
 from motive_core.stream import ChoiceEnded, Failed, PartDelta, PartStarted, ReplyEvent, Started, replay, replay_part
+from tests.e2e.dialect_service import Service, serving
 
 DIALECT = OpenAIChat()
 NAME = "openai-chat"
@@ -47,80 +46,16 @@ USAGE: Any = {"include_usage": True}
 CODE = 'Grüße — 你好 👩‍👩‍👧\n\n```python\ndef f(x):\n\treturn "\\t" + x\u2028\n```\r\n\x7f</script>\n\ndata: [DONE]\n\n'
 
 
-@dataclass
-class Service(ThreadingHTTPServer):
-    """Answers every request with what it was told to serve, in pieces, and keeps what it was asked."""
-
-    status: int = 200
-    headers: dict[str, str] = field(default_factory=dict)
-    pieces: list[bytes] = field(default_factory=list)
-    asked: list[tuple[RequestHead, bytes]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/v1"
-
-    def serve(self, status: int, headers: dict[str, str], *pieces: bytes) -> None:
-        self.status, self.headers, self.pieces = status, headers, list(pieces)
-
-    def serve_reply(self, reply: Reply) -> None:
-        body = DIALECT.render_reply(REQUEST, reply)
-        self.serve(200, {"content-type": "application/json", **DIALECT.reply_headers("req_1")}, body)
-
-    def serve_stream(self, *pieces: bytes) -> None:
-        self.serve(200, {"content-type": DIALECT.stream_type, **DIALECT.reply_headers("req_1")}, *pieces)
-
-    def serve_error(self, error: MotiveError) -> None:
-        self.serve(error.status, DIALECT.error_headers(error, "req_1"), DIALECT.render_error(error, "req_1"))
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Service
-
-    def do_GET(self) -> None:
-        self._answer()
-
-    def do_POST(self) -> None:
-        self._answer()
-
-    def _answer(self) -> None:
-        body = self.rfile.read(int(self.headers.get("content-length", 0)))
-        path, _, query = self.path.partition("?")
-        names = {name.lower(): value for name, value in self.headers.items()}
-        self.server.asked.append((RequestHead(self.command, "127.0.0.1", 0, path, query, names), body))
-        self.send_response(self.server.status)
-        for name, value in self.server.headers.items():
-            self.send_header(name, value)
-        self.send_header("transfer-encoding", "chunked")
-        self.send_header("connection", "close")
-        self.end_headers()
-        for piece in self.server.pieces:
-            if piece:
-                self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
-        self.wfile.write(b"0\r\n\r\n")
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing: pytest would show it beside the tests."""
-
-
 @pytest.fixture
 def service() -> Iterator[Service]:
-    with Service() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with serving(DIALECT, REQUEST) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture
 def client(service: Service) -> Iterator[openai.OpenAI]:
     with openai.OpenAI(
-        base_url=service.url,
+        base_url=f"{service.url}/v1",
         api_key="sk-test",
         max_retries=0,
         http_client=openai.DefaultHttpxClient(trust_env=False),
@@ -132,7 +67,7 @@ def client(service: Service) -> Iterator[openai.OpenAI]:
 @pytest.fixture
 async def async_client(service: Service) -> AsyncIterator[openai.AsyncOpenAI]:
     async with openai.AsyncOpenAI(
-        base_url=service.url,
+        base_url=f"{service.url}/v1",
         api_key="sk-test",
         max_retries=0,
         http_client=openai.DefaultAsyncHttpxClient(trust_env=False),
@@ -570,7 +505,7 @@ def test_a_reply_that_the_sdk_sends_back_says_the_same(service: Service, client:
 def test_a_client_of_azure_is_understood(service: Service) -> None:
     service.serve_reply(REPLIES["text"])
     with openai.AzureOpenAI(
-        azure_endpoint=service.url.removesuffix("/v1"),
+        azure_endpoint=service.url,
         api_key="k",
         api_version="2025-01-01",
         http_client=openai.DefaultHttpxClient(trust_env=False),
