@@ -28,7 +28,7 @@ from bench.constant import REPLY
 from bench.figures import BASELINE, VARIANTS, Exchange, Growth, Results, Series
 from bench.held import Ending, hold
 from bench.load import Converse, LoadError, Measured, Repeat
-from bench.process import allow_open_files
+from bench.process import allow_open_files, assign, measured_and_other_processors
 from bench.proxies import REPOSITORY, Proxy, Site, StartError, Variant, running
 from bench.report import markdown, terminal
 
@@ -174,7 +174,8 @@ def measure(work: Repeat | Converse) -> Measured:
 
 @contextlib.contextmanager
 def site(folder: Path) -> Iterator[tuple[Site, int]]:
-    """The stand-in for the real service, running, and what all proxies share. Gives its process id, too."""
+    """The stand-in for the real service, running, and what all proxies share. Gives its process id, too. From now on
+    this process and the stand-in leave a processor to the proxies."""
     confdir = folder / "mitmproxy"
     confdir.mkdir()
     CertStore.create_store(confdir, "mitmproxy", 2048)
@@ -182,13 +183,15 @@ def site(folder: Path) -> Iterator[tuple[Site, int]]:
     own = trustme.CA()
     own.cert_pem.write_to_path(str(authority))
     own.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(certificate))
+    measured, others = measured_and_other_processors()
+    assign(0, others)
     command = [sys.executable, "-m", "bench.upstream", str(certificate)]
     with subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as upstream:
         assert upstream.stdin is not None
         assert upstream.stdout is not None
         plain, secure = map(int, upstream.stdout.readline().split())
         try:
-            yield Site(folder, confdir, authority, plain, secure), upstream.pid
+            yield Site(folder, confdir, authority, plain, secure, measured), upstream.pid
         finally:
             upstream.stdin.close()
 

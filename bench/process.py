@@ -1,6 +1,7 @@
-"""What the operating system says of a process: its memory and its processor time.
+"""What the operating system says of a process and does for it: memory, processor time, processors, open files.
 
-Linux tells both in ``/proc``; elsewhere memory comes from ``ps``, and processor time is not told.
+Linux tells memory and time in ``/proc``; elsewhere memory comes from ``ps``, and processor time is not told. Processors
+are assigned where the system has ``sched_setaffinity``.
 """
 
 from __future__ import annotations
@@ -27,6 +28,21 @@ def processor_s(pid: int) -> float:
         return 0.0
     fields = stat.read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def measured_and_other_processors() -> tuple[set[int], set[int]]:
+    """A processor for the process that is measured, and those for all else, so that neither takes the other's place;
+    twice the same where there is only one, and twice nothing where none can be assigned."""
+    if not hasattr(os, "sched_getaffinity"):
+        return set(), set()
+    first, *others = sorted(os.sched_getaffinity(0))
+    return {first}, set(others) or {first}
+
+
+def assign(pid: int, processors: set[int]) -> None:
+    """Let a process, and those that it starts from now on, run on these processors only. 0 is this process."""
+    if processors:
+        os.sched_setaffinity(pid, processors)
 
 
 def allow_open_files(count: int) -> None:

@@ -19,6 +19,8 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from bench.process import assign
+
 type Variant = Literal["plain", "constant", "motive", "motive-stock"]
 """``motive-stock`` is Motive without its fast dispatch: mitmproxy's own."""
 
@@ -37,13 +39,14 @@ class StartError(Exception):
 @dataclass(frozen=True, slots=True)
 class Site:
     """What all processes share: ``folder`` for their files, ``confdir`` with mitmproxy's certificate authority, the
-    authority of the stand-in for the real service, and its two ports."""
+    authority of the stand-in for the real service, its two ports, and the ``processors`` that they run on."""
 
     folder: Path
     confdir: Path
     authority: Path
     plain_port: int
     tls_port: int
+    processors: set[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,7 @@ def running(variant: Variant, site: Site, settings: Mapping[str, Any] | None = N
             stdout=output,
             stderr=output,
         )
+        assign(process.pid, site.processors)
     try:
         ready = _is_healthy if variant.startswith("motive") else _accepts
         port = forward if variant == "plain" else meeting
