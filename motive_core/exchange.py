@@ -10,21 +10,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 from urllib.parse import quote
 
-from motive_core.dialects.base import JSON_TYPE, Dialect, RequestHead
-from motive_core.dialects.degrade import as_text
+from motive_core.dialects.base import Dialect, RequestHead
 from motive_core.errors import MotiveError
-from motive_core.ir import BlobPart, ChatRequest, Choice, Part, Reply, TextPart, ToolResultPart, Usage
+from motive_core.estimate import estimate_usage
+from motive_core.ir import ChatRequest, Choice, Part, Reply, TextPart
 from motive_core.stream import ChoiceEnded, Failed, Finished, ReplyEvent, Started, UsageReported, replay, replay_part
 
 type Listener = Literal["forward", "reverse"]
 type Ending = Literal["replied", "noticed", "failed", "passed", "gone"]
-
-_CHARACTERS_A_TOKEN = 4
 
 
 class Port(Protocol):
@@ -41,8 +39,9 @@ class Port(Protocol):
         """Send a reply with status 200, piece by piece."""
         ...
 
-    def pass_through(self, service: str | None) -> None:
-        """Let the real service answer: the one that the request names, or the one at this base URL."""
+    def pass_through(self, service: str | None, body: bytes | None = None) -> None:
+        """Let the real service answer: the one that the request names, or the one at this base URL. ``body`` takes the
+        place of the request's own."""
         ...
 
 
@@ -65,6 +64,10 @@ class Exchange:
     ending: Ending | None = None
     outcome: str = ""
     extra_headers: dict[str, str] = field(default_factory=dict)
+    keep: Callable[[ChatRequest, Reply], None] | None = None
+    """Is told of the reply, if the request wants it kept."""
+    continues: bool = False
+    """Whether ``request`` has a conversation in it that the body only named, by an id that the real service has not."""
     cut_by: MotiveError | None = None
     """The error that ended a reply in the middle, after its head was out."""
     _interrupt: asyncio.Event | None = None
@@ -91,7 +94,9 @@ class Exchange:
         """Send a whole reply, in one write unless the route paces it. Gives False if the exchange had ended before."""
         if self.ending is not None:
             return False
-        headers = self.headers(self.dialect.stream_type if self.request.stream else JSON_TYPE)
+        if self.keep is not None and self.request.store:
+            self.keep(self.request, reply)
+        headers = self.headers()
         if reply.usage is not None and reply.usage.estimated:
             headers["x-motive-usage"] = "estimated"
         if not self.request.stream:
@@ -117,7 +122,8 @@ class Exchange:
             **session_header(self.session),
             **self.extra_headers,
         }
-        self.port.respond(error.status, headers, self.dialect.render_error(error, self.exchange))
+        status = self.dialect.error_status(error)
+        self.port.respond(status, headers, self.dialect.render_error(error, self.exchange))
         return True
 
     def cut(self, error: MotiveError) -> bool:
@@ -133,13 +139,17 @@ class Exchange:
         if self.ending is not None:
             return False
         self.ending = "passed"
-        self.port.pass_through(self.service)
+        self.port.pass_through(self.service, self.own_body())
         return True
 
-    def headers(self, content_type: str) -> dict[str, str]:
+    def own_body(self) -> bytes | None:
+        """The body that the real service needs in the place of the one that came; None if that one will do."""
+        return self.dialect.render_request(self.request) if self.continues else None
+
+    def headers(self) -> dict[str, str]:
         """Headers of a successful reply."""
         headers = {
-            "content-type": content_type,
+            "content-type": self.dialect.content_type(self.request),
             **self.dialect.reply_headers(self.exchange),
             **session_header(self.session),
             **self.extra_headers,
@@ -186,26 +196,3 @@ def tokens(text: str) -> list[str]:
 def session_header(session: str) -> dict[str, str]:
     """The session's id as a header; percent-encoded, since header values are not Unicode."""
     return {"x-motive-session": quote(session, safe="!#$&'()*+,/:;=?@[]{}|~ ")} if session else {}
-
-
-def estimate_usage(request: ChatRequest, choices: tuple[Choice, ...]) -> Usage:
-    """Token counts at 4 characters a token; pictures and the like do not count."""
-    prompt = sum(_characters(message.parts) for message in request.messages)
-    reply = sum(_characters(choice.parts) for choice in choices)
-    return Usage(_tokens(prompt), _tokens(reply), estimated=True)
-
-
-def _tokens(characters: int) -> int:
-    return -(-characters // _CHARACTERS_A_TOKEN)
-
-
-def _characters(parts: tuple[Part, ...]) -> int:
-    count = 0
-    for part in parts:
-        if isinstance(part, TextPart):
-            count += len(part.text)
-        elif isinstance(part, ToolResultPart):
-            count += _characters(part.content)
-        elif not isinstance(part, BlobPart):
-            count += len(as_text(part))
-    return count

@@ -35,6 +35,7 @@ from motive_core.exchange import Exchange, Listener, Port
 from motive_core.relay import is_retry
 from motive_core.routing import Answer, CallFacts, Decision, HostTable, Pass, Reject, Router, credential_identity
 from motive_core.session import Session, answerer_present, asker_present
+from motive_core.sidecalls import SideCalls
 from motive_core.sources import PairSource
 
 logger = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ ADMIN_PATH: Final = "/admin"
 """What is below it is for the operator; pages of other origins may not read it."""
 
 _VERSION: Final = "0.1.0"
+_OWN_ENDPOINTS: Final = ("GET /health", "GET /admin/sessions")
 _RESPONSES_PATH: Final = "/responses"
 """OpenAI's Responses API is also spoken over WebSocket, at the path of its HTTP form."""
 
@@ -83,6 +85,7 @@ class Gateway:
             join_words=config.join_words,
             max_sessions=config.limits.max_sessions,
         )
+        self.side = SideCalls(self.clock, config.timing.session_ttl_s, self._models)
         self.configure(config)
 
     def configure(self, config: Config) -> None:
@@ -94,6 +97,7 @@ class Gateway:
         self._origins = [glob_regex(origin) for origin in config.cors_origins]
         self.pair.join_words = config.join_words
         self.pair.max_sessions = config.limits.max_sessions
+        self.side.kept.keep_s = config.timing.session_ttl_s
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run something in the background: at once up to where it first waits, as all tasks do under mitmproxy. An
@@ -120,6 +124,18 @@ class Gateway:
         """The dialect whose envelope this client understands."""
         return next((dialect for dialect in DIALECTS if dialect.speaks(head)), DIALECTS[-1])
 
+    @staticmethod
+    def side_of(head: RequestHead) -> Dialect | None:
+        """The dialect of a call beside the chat that the meeting point answers; None for any other request."""
+        return next((dialect for dialect in DIALECTS if dialect.serves(head)), None)
+
+    def kept_by(self, head: RequestHead) -> Dialect | None:
+        """The dialect of a call about a reply that was kept here: the real service knows nothing of it."""
+        dialect = self.side_of(head)
+        if dialect is None or (reply_id := dialect.names_reply(head)) is None:
+            return None
+        return dialect if self.side.kept.find(reply_id, credential_identity(head.headers)) is not None else None
+
     def refuse_upgrade(self, head: RequestHead) -> tuple[int, dict[str, str], bytes] | None:
         """The reply to a WebSocket upgrade on the path of an LLM call; None if it is none.
 
@@ -136,7 +152,29 @@ class Gateway:
     @staticmethod
     def error_reply(dialect: Dialect, error: MotiveError, exchange: str) -> tuple[int, dict[str, str], bytes]:
         """An error as status, headers and body."""
-        return error.status, dialect.error_headers(error, exchange), dialect.render_error(error, exchange)
+        status = dialect.error_status(error)
+        return status, dialect.error_headers(error, exchange), dialect.render_error(error, exchange)
+
+    async def serve(self, incoming: Incoming, dialect: Dialect) -> tuple[int, Mapping[str, str], bytes]:
+        """The reply to a call beside the chat, which ``side_of`` said is this dialect's: status, headers and body.
+        Never raises."""
+        exchange = new_id()
+        try:
+            reply = await self.side.serve(dialect, incoming.head, self._body(incoming))
+        except MotiveError as error:
+            status, headers, body = self.error_reply(dialect, error, exchange)
+        except Exception:
+            logger.exception("call failed exchange=%s dialect=%s", exchange, dialect.name)
+            failed = InternalError(f"The proxy failed on this call; its log has the reason under {exchange}.")
+            status, headers, body = self.error_reply(dialect, failed, exchange)
+        else:
+            status, body = reply.status, reply.body
+            headers = {"content-type": reply.content_type, **dialect.reply_headers(exchange), **reply.headers}
+        return status, headers | self._cors(incoming), body
+
+    async def _models(self) -> list[ModelInfo]:
+        created = int(self._started_at)
+        return [ModelInfo(session, created) for session in sorted(await self.pair.sessions())]
 
     # A call's life
 
@@ -169,13 +207,15 @@ class Gateway:
                 return None
             raise UnavailableError("The proxy is shutting down.", code="shutting_down")
         try:
-            request = dialect.parse_request(self._body(incoming))
+            request = dialect.parse_request(self._body(incoming), incoming.head)
         except MotiveError:
             if not forward:
                 raise
             port.pass_through(None)  # not ours to judge: the real service will say what is wrong with it
             return None
         head = incoming.head
+        credential = credential_identity(head.headers)
+        request, continues = self.side.continue_kept(dialect, request, credential, forward=forward)
         facts = CallFacts(
             listener=incoming.listener,
             dialect=dialect.name,
@@ -184,7 +224,7 @@ class Gateway:
             path=head.path,
             headers=head.headers,
             client_host=incoming.client_host,
-            credential=credential_identity(head.headers),
+            credential=credential,
             request=request,
         )
         decision: Decision = self._router.decide(facts)
@@ -192,7 +232,7 @@ class Gateway:
             case Reject(error=error):
                 raise error
             case Pass():
-                port.pass_through(decision.service)
+                port.pass_through(decision.service, dialect.render_request(request) if continues else None)
                 return None
             case Answer():
                 pass
@@ -202,7 +242,7 @@ class Gateway:
             listener=incoming.listener,
             head=head,
             client_host=incoming.client_host,
-            credential=facts.credential,
+            credential=credential,
             dialect=dialect,
             request=request,
             port=port,
@@ -210,6 +250,8 @@ class Gateway:
             service=decision.service,
             pace_tokens_per_s=decision.pace_tokens_per_s,
             extra_headers=self._cors(incoming),
+            keep=lambda request, reply: self.side.kept.add(request, reply, credential),
+            continues=continues,
         )
         if not await self._is_background(exchange, decision):
             await self.pair.accept(exchange, decision, is_retry(head.headers))
@@ -278,7 +320,7 @@ class Gateway:
         """Headers of the reply to a preflight: what the SDK asks for is what it may send."""
         headers = self.cors_headers(head)
         if headers:
-            headers["access-control-allow-methods"] = "GET, POST, OPTIONS"
+            headers["access-control-allow-methods"] = "GET, POST, DELETE, OPTIONS"
             headers["access-control-allow-headers"] = head.headers.get("access-control-request-headers", "*")
             headers["access-control-max-age"] = "600"
             if head.headers.get("access-control-request-private-network") == "true":
@@ -303,6 +345,7 @@ class Gateway:
 
     async def sweep(self) -> None:
         """Let time pass everywhere; to be called every ``cleanup_interval_s``."""
+        self.side.kept.expire()
         await self.pair.sweep(self.config.timing.session_ttl_s)
 
     def shut_down(self) -> None:
@@ -373,25 +416,22 @@ class Gateway:
         """See ``origin.Site``."""
         return await self.pair.close(session)
 
-    async def models(self, head: RequestHead) -> tuple[int, Mapping[str, str], bytes]:
-        """See ``origin.Site``."""
-        dialect = self.spoken_by(head)
-        created = int(self._started_at)
-        listed = [ModelInfo(session, created) for session in sorted(await self.pair.sessions())]
-        headers = {"content-type": "application/json", **dialect.reply_headers(new_id()), **self.cors_headers(head)}
-        return 200, headers, dialect.render_models(listed)
-
     def refuse(self, head: RequestHead, status: int) -> tuple[int, Mapping[str, str], bytes]:
         """See ``origin.Site``."""
         extra = {} if head.path.startswith(ADMIN_PATH) else self.cors_headers(head)
-        if status == 404 and self.dialect_of(replace(head, method="POST")) is not None:
+        if status == 404 and (allowed := self._methods_of(head)):
             status = 405
-            extra["allow"] = "POST"
-        served = "POST /v1/chat/completions, POST /v1/messages, GET /v1/models, GET /health, GET /admin/sessions"
+            extra["allow"] = ", ".join(allowed)
+        served = ", ".join([*(one for dialect in DIALECTS for one in dialect.endpoints), *_OWN_ENDPOINTS])
         message = _readable(f"{head.method} {head.path} is not served here. What is: {served}.")
         error = NotFoundError(message) if status == 404 else StatusError(status, message, code="not_served")
         status, headers, body = self.error_reply(self.spoken_by(head), error, new_id())
         return status, headers | extra, body
+
+    def _methods_of(self, head: RequestHead) -> list[str]:
+        """The methods by which a path is served, if it is at all."""
+        heads = [replace(head, method=method) for method in ("GET", "POST", "DELETE")]
+        return [one.method for one in heads if self.dialect_of(one) is not None or self.side_of(one) is not None]
 
 
 def _is_own_name(host: str) -> bool:

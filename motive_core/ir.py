@@ -162,9 +162,10 @@ class ChatRequest:
     """One call to a model.
 
     ``messages`` includes system messages, first where the dialect keeps them apart. ``n`` is how many choices are
-    wanted. ``include_usage`` is whether a stream ends with usage. ``raw`` is the body as it came, which a pass-through
-    forwards; it takes no part in equality.
-    """
+    wanted. ``include_usage`` is whether a stream ends with usage. ``previous`` is the id of the reply that this request
+    continues, where a dialect names it rather than repeat the conversation; ``store`` whether the reply may be named so
+    later. ``variant`` is how the client wants the reply said where its dialect has more than one way, in the dialect's
+    own words. ``raw`` is the body as it came, which a pass-through forwards. The last two take no part in equality."""
 
     dialect: str
     model: str
@@ -177,7 +178,10 @@ class ChatRequest:
     sampling: Sampling = Sampling()
     n: int = 1
     include_usage: bool = False
+    previous: str | None = None
+    store: bool = False
     extra: Extra = field(default=NO_EXTRA, kw_only=True)
+    variant: str = field(default="", kw_only=True, compare=False)
     raw: bytes = field(default=b"", kw_only=True, compare=False, repr=False)
 
 

@@ -18,18 +18,26 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 LAYERS: Final[tuple[frozenset[str], ...]] = (
     frozenset({"motive_core.errors"}),
     frozenset({"motive_core.ir"}),
-    frozenset({"motive_core.stream", "motive_core.framing"}),
+    frozenset({"motive_core.stream", "motive_core.framing", "motive_core.estimate"}),
     frozenset({"motive_core.session", "motive_core.dialects", "motive_core.content"}),
-    frozenset({"motive_core.exchange", "motive_core.relay", "motive_core.state_json", "motive_core.config"}),
+    frozenset(
+        {
+            "motive_core.exchange",
+            "motive_core.kept",
+            "motive_core.relay",
+            "motive_core.state_json",
+            "motive_core.config",
+        }
+    ),
     frozenset({"motive_core.routing", "motive_core.background", "motive_core.backends"}),
-    frozenset({"motive_core.sources", "motive_core.origin"}),
+    frozenset({"motive_core.sources", "motive_core.origin", "motive_core.sidecalls"}),
     frozenset({"motive_core.gateway"}),
     frozenset({"motive_shell"}),
 )
 """Lowest first. A module imports from lower layers and from its own package, never from a neighbour or upwards."""
 
 SHARED: Final[Mapping[str, frozenset[str]]] = {
-    "motive_core.dialects": frozenset({"base", "degrade"}),
+    "motive_core.dialects": frozenset({"base", "aws", "decoding", "degrade", "exact", "fields"}),
     "motive_core.sources": frozenset({"base"}),
     "motive_core.backends": frozenset({"base"}),
 }
@@ -38,7 +46,7 @@ first word (``anthropic_messages``, ``anthropic_reply``) are one thing in severa
 
 PURE: Final = frozenset(
     f"motive_core.{name}"
-    for name in ("errors", "ir", "stream", "framing", "content", "session", "dialects", "relay", "routing")
+    for name in ("errors", "ir", "stream", "framing", "estimate", "content", "session", "dialects", "relay", "routing")
 )
 """What takes ``now`` and ``new_id`` as arguments and waits for nothing."""
 

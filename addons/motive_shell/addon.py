@@ -197,7 +197,9 @@ class Motive:
             respond(flow, *refusal)
             return
         if dialect is None:
-            if not forward:
+            if (side := gateway.kept_by(head) if forward else gateway.side_of(head)) is not None:
+                respond(flow, *await gateway.serve(incoming_of(flow, head), side))
+            elif not forward:
                 self._serve(flow)
             return
         port = FlowPort(

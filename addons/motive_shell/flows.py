@@ -78,6 +78,14 @@ def redirect(request: http.Request, service: str) -> None:
     request.path = url.path.rstrip("/") + request.path
 
 
+def replace_body(request: http.Request, body: bytes) -> None:
+    """Give a request another body, in no content encoding."""
+    request.headers.pop("content-encoding", None)
+    request.raw_content = body
+    request.headers["content-length"] = str(len(body))
+    request.headers.pop("transfer-encoding", None)
+
+
 def send_to_origin(
     flow: http.HTTPFlow, origin: OriginServer, method: str, path: bytes, headers: Mapping[bytes, bytes]
 ) -> None:
@@ -113,10 +121,12 @@ class FlowPort:
         respond(self.flow, status, headers, body)
         self._resume()
 
-    def pass_through(self, service: str | None) -> None:
+    def pass_through(self, service: str | None, body: bytes | None = None) -> None:
         """See ``Port``."""
         if service is not None:
             redirect(self.flow.request, service)
+        if body is not None:
+            replace_body(self.flow.request, body)
         self._resume()
 
     def stream(self, headers: Mapping[str, str], chunks: AsyncIterator[bytes]) -> None:

@@ -15,7 +15,7 @@ from mitmproxy.connection import Client
 from motive_core.errors import UnavailableError
 from motive_core.exchange import Exchange
 from motive_core.gateway import Gateway
-from motive_shell.flows import FlowPort, redirect
+from motive_shell.flows import FlowPort, redirect, replace_body
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +68,8 @@ class Holds:
             return
         exchange.ending = "passed"
         flow.comment = "released to the real service"
+        if (body := exchange.own_body()) is not None:
+            replace_body(flow.request, body)
         if exchange.service is not None:
             redirect(flow.request, exchange.service)
         elif exchange.listener == "reverse":

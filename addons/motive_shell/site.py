@@ -1,4 +1,4 @@
-"""Requests that are for the proxy itself: health, models, administration, preflights.
+"""Requests that are for the proxy itself: health, administration, preflights.
 
 Owns which requests these are, and their way to the origin. What they are answered with is the origin's business.
 """

@@ -1,26 +1,21 @@
-"""Content blocks of the Messages API and exact JSON: what its requests, whole replies and streams have in common.
+"""Content blocks of the Messages API: what its requests, whole replies and streams have in common.
 
-Owns the two ways between a block and a part of the IR. Knows no message, no request and no event. ``SDK`` in these
-files is ``anthropic`` for Python, version 2.11.
-
-Exactness: the arguments of a tool call are text, the ``input`` of a ``tool_use`` block is a JSON object. On the way in
-the object becomes compact JSON that keeps the order of its keys and its numbers as they were written (``1.0``, ``1e5``,
-integers of any size); escapes in strings become the characters that they stand for, and of two equal keys the last one
-counts. On the way out, arguments that are a JSON object go into the body byte for byte, and none at all are ``{}``;
-anything else (free-form input, text that was cut) becomes ``{"input": "<the text>"}``.
-"""
+Owns the two ways between a block and a part of the IR, and the words for what is wrong with a request. Knows no
+message, no request and no event. ``SDK`` in these files is ``anthropic`` for Python, version 2.11."""
 
 from __future__ import annotations
 
 import base64
 import binascii
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, assert_never
 
-from pydantic_core import PydanticSerializationError, from_json, to_json
-
+from motive_core.dialects import fields
 from motive_core.dialects.degrade import TextJoiner, as_text
+from motive_core.dialects.exact import exact, loads_exact, tool_input
+from motive_core.dialects.fields import Malformed, dumps, json_object, member, optional, typed
+from motive_core.dialects.fields import loads as plain_loads
+from motive_core.errors import BadRequestError
 from motive_core.ir import (
     NO_EXTRA,
     BlobPart,
@@ -50,110 +45,28 @@ _IMAGE_TYPES: Final = frozenset({"image/jpeg", "image/png", "image/gif", "image/
 """What the API takes as an image (SDK: ``types/base64_image_source_param.py``)."""
 
 
-class Malformed(ValueError):
-    """A JSON value is not what the format says; ``where`` is its path (``messages.0.content``). It never leaves these
-    files: a request raises ``BadRequestError`` instead, a reply ``FramingError``."""
-
-    def __init__(self, where: str, why: str) -> None:
-        super().__init__(f"{where}: {why}" if where else why)
-        self.where = where
-        self.why = why
-
-
-class _Number(float):
-    """A number that remembers how it was written; everywhere else it is the float that it equals."""
-
-    __slots__ = ("text",)
-    text: str
-
-    def __new__(cls, text: str) -> _Number:
-        number = super().__new__(cls, text)
-        number.text = text
-        return number
+def bad_request(error: Malformed) -> BadRequestError:
+    """What is wrong with a request, in the words of the API."""
+    match error.fault:
+        case "json":
+            why = f"The body is not valid JSON: {error.why.removeprefix('it is not valid JSON: ')}"
+        case "missing":
+            why = "Field required"
+        case "type" if error.expected is not None:
+            why = f"Input should be a valid {_TYPE_NAMES[error.expected]}"
+        case _:
+            why = error.why
+    return BadRequestError(why, param=error.where or None)
 
 
 def loads(data: bytes) -> Json:
-    """A JSON document. Raises ``Malformed`` for what is not strict JSON in UTF-8: ``NaN``, half of a surrogate pair,
-    nesting deeper than 200."""
-    try:
-        value = from_json(data, allow_inf_nan=False)
-        if b'"tool_use"' in data:
-            # from_json makes 100000.0 of 1e5. What it accepted, json accepts too.
-            value = json.loads(data, parse_float=_Number)
-    except ValueError as error:
-        raise Malformed("", f"The body is not valid JSON: {error}") from None
-    return value
-
-
-def dumps(value: Json) -> bytes:
-    """Compact JSON in UTF-8. A number beyond the range of a double is null; half of a surrogate pair, which has no
-    UTF-8, is escaped."""
-    try:
-        return to_json(value, inf_nan_mode="null")
-    except PydanticSerializationError:
-        return json.dumps(value, separators=(",", ":")).encode()
-
-
-def exact(value: Json) -> str:
-    """Compact JSON text with numbers as they were written."""
-    match value:
-        case dict():
-            return "{" + ",".join([f"{dumps(key).decode()}:{exact(item)}" for key, item in value.items()]) + "}"
-        case list():
-            return "[" + ",".join([exact(item) for item in value]) + "]"
-        case _Number():
-            return value.text
-        case _:
-            return dumps(value).decode()
-
-
-def tool_input(arguments: str, *, custom: bool) -> bytes:
-    """The arguments of a tool call as a JSON object; the module docstring says how."""
-    if not custom:
-        if not arguments.strip():
-            return b"{}"
-        try:
-            data = arguments.encode()
-            if isinstance(from_json(data, allow_inf_nan=False), dict):
-                return data
-        except ValueError:
-            pass
-    return dumps({"input": arguments})
-
-
-def typed[T](value: Json, kind: type[T], where: str) -> T:
-    """The value, if it is of this type. An integer is a number too; a boolean is neither."""
-    fits = isinstance(value, (int, float) if kind is float else kind)
-    if not fits or (isinstance(value, bool) and kind is not bool):
-        raise Malformed(where, f"Input should be a valid {_TYPE_NAMES[kind]}")
-    return value  # type: ignore[no-any-return]
-
-
-def member[T](value: Mapping[str, Json], key: str, kind: type[T], where: str) -> T:
-    """A member that must be there."""
-    path = f"{where}.{key}" if where else key
-    if key not in value:
-        raise Malformed(path, "Field required")
-    return typed(value[key], kind, path)
-
-
-def optional[T](value: Mapping[str, Json], key: str, kind: type[T], where: str) -> T | None:
-    """A member; None if it is missing or null."""
-    found = value.get(key)
-    return None if found is None else typed(found, kind, f"{where}.{key}" if where else key)
+    """A JSON document, exact where it has tool calls. Raises ``Malformed``."""
+    return loads_exact(data) if b'"tool_use"' in data else plain_loads(data)
 
 
 def rest(value: Mapping[str, Json], *known: str) -> Extra:
     """The members that the IR has no field for."""
-    return {key: item for key, item in value.items() if key not in known} or NO_EXTRA
-
-
-def json_object(head: Mapping[str, Json], raw: Mapping[str, bytes], extra: Extra = NO_EXTRA) -> bytes:
-    """A JSON object of ``head``, of members that are JSON already, and of ``extra``."""
-    members = [dumps(head)[1:-1], *[b'"%b":%b' % (key.encode(), value) for key, value in raw.items()]]
-    if extra:
-        members.append(dumps(dict(extra))[1:-1])
-    return b"{" + b",".join(members) + b"}"
+    return fields.rest(value, *known) or NO_EXTRA
 
 
 def parse_content(content: Json, where: str) -> tuple[Part, ...]:

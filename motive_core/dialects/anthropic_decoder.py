@@ -17,7 +17,7 @@ from typing import Final
 
 from pydantic_core import from_json
 
-from motive_core.dialects.anthropic_blocks import NAME, Malformed, loads, member, optional, parse_block, rest, typed
+from motive_core.dialects.anthropic_blocks import NAME, loads, parse_block, rest
 from motive_core.dialects.anthropic_reply import (
     END_FIELDS,
     MESSAGE_FIELDS,
@@ -26,8 +26,8 @@ from motive_core.dialects.anthropic_reply import (
     parse_stop,
     parse_usage,
 )
-from motive_core.dialects.base import Decoder
-from motive_core.errors import FramingError, UpstreamError
+from motive_core.dialects.decoding import FrameDecoder
+from motive_core.dialects.fields import Malformed, member, optional, typed
 from motive_core.framing import SseDecoder, SseEvent
 from motive_core.ir import NO_EXTRA, Json, Part, ReasoningPart, TextPart, ToolCallPart
 from motive_core.stream import (
@@ -97,64 +97,34 @@ class _Block:
         return parse_block(raw, "content_block")
 
 
-class MessagesDecoder(Decoder):
-    """The bytes of one streamed message to reply events. Events that precede a fault are given first; the next call
-    raises the fault then."""
+class MessagesDecoder(FrameDecoder[SseEvent]):
+    """The bytes of one streamed message to reply events."""
+
+    what = "a stream of the Messages API"
+    cut = "the stream ended before message_stop"
 
     def __init__(self) -> None:
-        self._sse = SseDecoder()
-        self._fault: FramingError | None = None
+        super().__init__(SseDecoder())
         self._started = False
-        self._done = False
         self._blocks: dict[int, _Block] = {}
         self._parts = 0
         self._usage: dict[str, Json] = {}
         self._stop: dict[str, Json] = {}
         self._end: dict[str, Json] = {}
 
-    def feed(self, data: bytes) -> list[ReplyEvent]:
-        if self._fault is not None:
-            raise self._fault
-        events: list[ReplyEvent] = []
+    def take(self, frame: SseEvent, events: list[ReplyEvent]) -> None:
         try:
-            for event in self._sse.feed(data):
-                self._take(event, events)
-        except (FramingError, Malformed) as error:
-            self._fault = FramingError(f"not a stream of the Messages API: {error}")
-            if not events:
-                raise self._fault from None
-        return events
-
-    def close(self) -> list[ReplyEvent]:
-        events: list[ReplyEvent] = []
-        why = "the stream ended before message_stop"
-        try:
-            if self._fault is not None:
-                raise self._fault
-            for event in self._sse.close():
-                self._take(event, events)
-        except (FramingError, Malformed) as error:
-            why = str(error)
-        if not self._done:
-            self._done = True
-            events.append(Failed(UpstreamError(why)))
-        return events
-
-    def _take(self, event: SseEvent, events: list[ReplyEvent]) -> None:
-        if self._done:
-            return
-        try:
-            raw = from_json(event.data, allow_inf_nan=False)
+            raw = from_json(frame.data, allow_inf_nan=False)
         except ValueError as error:
-            if event.event != "error":
+            if frame.event != "error":
                 raise Malformed("", f"an event is not JSON: {error}") from None
-            raw = {"type": "error", "error": {"message": event.data}}
+            raw = {"type": "error", "error": {"message": frame.data}}
         raw = typed(raw, dict, "")
-        match raw.get("type", event.event):
+        match raw.get("type", frame.event):
             case "content_block_delta":
                 self._delta(self._block(raw), member(raw, "delta", dict, ""), events)
             case "content_block_start":
-                self._open(event.data, events)
+                self._open(frame.data, events)
             case "content_block_stop":
                 block = self._block(raw)
                 del self._blocks[raw["index"]]
@@ -166,7 +136,7 @@ class MessagesDecoder(Decoder):
             case "message_stop":
                 self._finish(events)
             case "error":
-                self._done = True
+                self.done = True
                 events.append(Failed(parse_error(raw)))
             case _:
                 pass  # a ping, or an event that is new to us
@@ -274,5 +244,5 @@ class MessagesDecoder(Decoder):
         for block in self._blocks.values():
             self._close(block, events)
         finish, sequence, kept = parse_stop(self._stop, "delta")
-        self._done = True
+        self.done = True
         events += [ChoiceEnded(0, finish, sequence, extra=kept | self._end or NO_EXTRA), Finished()]

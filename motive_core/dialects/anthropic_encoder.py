@@ -14,10 +14,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, assert_never
 
-from motive_core.dialects.anthropic_blocks import NAME, dumps, exact, json_object, render_block
+from motive_core.dialects.anthropic_blocks import NAME, render_block
 from motive_core.dialects.anthropic_reply import error_object, in_reply, stop_reason, usage_counts, usage_whole
 from motive_core.dialects.base import Encoder
 from motive_core.dialects.degrade import TextJoiner, as_text
+from motive_core.dialects.exact import exact
+from motive_core.dialects.fields import dumps, json_object
 from motive_core.framing import sse_comment, sse_event
 from motive_core.ir import (
     NO_EXTRA,

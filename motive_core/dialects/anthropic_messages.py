@@ -28,25 +28,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final, Literal
+from urllib.parse import unquote
 
-from motive_core.dialects.anthropic_blocks import (
-    NAME,
-    Malformed,
-    dumps,
-    json_object,
-    loads,
-    member,
-    optional,
-    parse_content,
-    render_content,
-    rest,
-    typed,
-)
+from motive_core.dialects.anthropic_blocks import NAME, bad_request, loads, parse_content, render_content, rest
 from motive_core.dialects.anthropic_decoder import MessagesDecoder
 from motive_core.dialects.anthropic_encoder import MessagesEncoder
 from motive_core.dialects.anthropic_reply import error_object, parse_reply, render_reply
-from motive_core.dialects.base import Decoder, Dialect, Encoder, ModelInfo, RequestHead
-from motive_core.errors import BadRequestError, MotiveError
+from motive_core.dialects.base import NO_HEAD, Decoder, Dialect, Encoder, ModelInfo, RequestHead, SideCall, WireReply
+from motive_core.dialects.fields import Malformed, dumps, json_object, member, optional, typed
+from motive_core.errors import MotiveError, NotFoundError
 from motive_core.ir import (
     NO_EXTRA,
     BlobPart,
@@ -103,9 +93,9 @@ class AnthropicMessages(Dialect):
     """The Messages API, of version 2023-06-01 as of 2026-10-21: bodies are the same but for what is allowed in them."""
 
     name = NAME
-    stream_type = "text/event-stream; charset=utf-8"
     default_service = "https://api.anthropic.com"
     reply_prefix = "msg_"
+    endpoints = ("POST /v1/messages",)
 
     def matches(self, head: RequestHead) -> bool:
         return head.method == "POST" and head.path.rstrip("/").endswith("/v1/messages")
@@ -113,14 +103,17 @@ class AnthropicMessages(Dialect):
     def speaks(self, head: RequestHead) -> bool:
         return "anthropic-version" in head.headers
 
-    def parse_request(self, body: bytes) -> ChatRequest:
+    def parse_request(self, body: bytes, head: RequestHead = NO_HEAD) -> ChatRequest:
         try:
             return _parse_request(body)
         except Malformed as error:
-            raise BadRequestError(error.why, param=error.where or None) from None
+            raise bad_request(error) from None
 
     def render_request(self, request: ChatRequest) -> bytes:
         return _render_own(request) if request.dialect == NAME else _render_foreign(request)
+
+    def target(self, request: ChatRequest) -> str:
+        return "/v1/messages"
 
     def parse_reply(self, body: bytes) -> Reply:
         return parse_reply(body)
@@ -142,18 +135,35 @@ class AnthropicMessages(Dialect):
         return {**super().reply_headers(request_id), "request-id": request_id}
 
     def render_models(self, models: Sequence[ModelInfo]) -> bytes:
-        data = [
-            {
-                "type": "model",
-                "id": model.model,
-                "display_name": model.model,
-                "created_at": datetime.fromtimestamp(model.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-                "lifecycle": "active",
-            }
-            for model in models
-        ]
+        data = [_model(model) for model in models]
         ends = {"first_id": data[0]["id"] if data else None, "last_id": data[-1]["id"] if data else None}
         return dumps({"data": data, "has_more": False, **ends})
+
+    def serves(self, head: RequestHead) -> bool:
+        return head.method == "GET" and self.speaks(head) and _MODELS.search(head.path) is not None
+
+    def serve(self, call: SideCall) -> WireReply:
+        found = _MODELS.search(call.head.path)
+        wanted = unquote(found["model"] or "") if found is not None else ""
+        if not wanted:
+            return WireReply(200, self.render_models(call.models))
+        for model in call.models:
+            if model.model == wanted:
+                return WireReply(200, dumps(_model(model)))
+        raise NotFoundError(f"model: {wanted}")
+
+
+_MODELS: Final = re.compile(r"/v1/models(?:/(?P<model>.+))?/?\Z")
+
+
+def _model(model: ModelInfo) -> dict[str, Json]:
+    return {
+        "type": "model",
+        "id": model.model,
+        "display_name": model.model,
+        "created_at": datetime.fromtimestamp(model.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "lifecycle": "active",
+    }
 
 
 def _parse_request(body: bytes) -> ChatRequest:

@@ -22,19 +22,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from motive_core.dialects.anthropic_blocks import (
-    NAME,
-    Malformed,
-    dumps,
-    json_object,
-    loads,
-    member,
-    optional,
-    parse_content,
-    render_blocks,
-    rest,
-    typed,
-)
+from motive_core.dialects.anthropic_blocks import NAME, loads, parse_content, render_blocks, rest
+from motive_core.dialects.fields import Malformed, dumps, json_object, member, optional, typed
 from motive_core.errors import FramingError, MotiveError, OverloadedError, StatusError
 from motive_core.ir import (
     NO_EXTRA,

@@ -7,12 +7,12 @@ ids and times come in with the reply. A dialect never imports a sibling.
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Final
 
-from motive_core.errors import MotiveError
-from motive_core.ir import ChatRequest, Reply
+from motive_core.errors import MotiveError, NotFoundError
+from motive_core.ir import ChatRequest, Message, Reply
 from motive_core.stream import ReplyEvent
 
 JSON_TYPE: Final = "application/json"
@@ -20,7 +20,8 @@ JSON_TYPE: Final = "application/json"
 
 @dataclass(frozen=True, slots=True)
 class RequestHead:
-    """What is known of a request before its body. ``path`` has no query; header names are lower-case."""
+    """What is known of a request before its body. ``path`` has no query and is still percent-encoded; header names are
+    lower-case."""
 
     method: str
     host: str
@@ -37,6 +38,43 @@ class ModelInfo:
     model: str
     created: int
     owned_by: str = "motive"
+
+
+NO_HEAD: Final = RequestHead("POST", "", 0, "")
+"""For a body that was not sent to any path: dialects that tell the model there find none."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptReply:
+    """A reply that a client may name later, and the whole conversation that it ends: ``request`` has no
+    ``previous``."""
+
+    request: ChatRequest
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class SideCall:
+    """A request beside the chat: a list of models, a count of tokens, a reply that was kept.
+
+    ``models`` are what there is to talk to. ``kept`` finds a reply by its id, for the client that it went to;
+    ``forget`` drops it, and tells whether it was there."""
+
+    head: RequestHead
+    body: bytes
+    models: Sequence[ModelInfo]
+    kept: Callable[[str], KeptReply | None]
+    forget: Callable[[str], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class WireReply:
+    """A reply that is ready to be sent. ``content_type`` is not among ``headers``."""
+
+    status: int
+    body: bytes
+    content_type: str = JSON_TYPE
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Decoder(abc.ABC):
@@ -76,13 +114,16 @@ class Dialect(abc.ABC):
 
     name: ClassVar[str]
     """Its name in config and logs: ``openai-chat``, ``anthropic-messages``."""
-    stream_type: ClassVar[str]
+    stream_type: ClassVar[str] = "text/event-stream; charset=utf-8"
     """Content type of a streamed reply."""
     default_service: ClassVar[str]
     """Base of the real service, scheme and host: where a call goes that came by base_url and is passed on."""
 
     reply_prefix: ClassVar[str] = ""
     """What the id of a reply begins with, as the vendor's own do."""
+
+    endpoints: ClassVar[tuple[str, ...]]
+    """What it answers at the meeting point, for people: ``POST /v1/chat/completions``."""
 
     @abc.abstractmethod
     def matches(self, head: RequestHead) -> bool:
@@ -94,12 +135,17 @@ class Dialect(abc.ABC):
         paths that belong to no dialect. By headers, such as ``anthropic-version``."""
 
     @abc.abstractmethod
-    def parse_request(self, body: bytes) -> ChatRequest:
-        """Raises ``BadRequestError`` (with ``param``) if the body cannot be understood; unknown fields are kept."""
+    def parse_request(self, body: bytes, head: RequestHead = NO_HEAD) -> ChatRequest:
+        """``head`` is needed where the path tells the model or whether to stream. Raises ``BadRequestError`` (with
+        ``param``) if the body cannot be understood; unknown fields are kept."""
 
     @abc.abstractmethod
     def render_request(self, request: ChatRequest) -> bytes:
         """The body that asks for this. What this dialect cannot carry degrades as its module docstring says."""
+
+    @abc.abstractmethod
+    def target(self, request: ChatRequest) -> str:
+        """The path and query that such a body is sent to, from the host of the service on."""
 
     @abc.abstractmethod
     def parse_reply(self, body: bytes) -> Reply:
@@ -117,9 +163,17 @@ class Dialect(abc.ABC):
     def encoder(self, request: ChatRequest) -> Encoder:
         """An encoder for the streamed reply to ``request``."""
 
+    def content_type(self, request: ChatRequest) -> str:
+        """Content type of the successful reply to ``request``."""
+        return self.stream_type if request.stream else JSON_TYPE
+
     @abc.abstractmethod
     def render_error(self, error: MotiveError, request_id: str) -> bytes:
-        """The body of an error reply. The status is ``error.status``."""
+        """The body of an error reply. The status is ``error_status``."""
+
+    def error_status(self, error: MotiveError) -> int:
+        """The status of an error reply."""
+        return error.status
 
     def error_headers(self, error: MotiveError, request_id: str) -> dict[str, str]:
         """Headers of an error reply, in lower case."""
@@ -138,3 +192,21 @@ class Dialect(abc.ABC):
     @abc.abstractmethod
     def render_models(self, models: Sequence[ModelInfo]) -> bytes:
         """The body of a model list."""
+
+    def serves(self, head: RequestHead) -> bool:
+        """Whether this is a call beside the chat that ``serve`` answers at the meeting point. Where a path is that of
+        several vendors (``/v1/models``), the headers decide."""
+        return False
+
+    def serve(self, call: SideCall) -> WireReply:
+        """Answer a call that ``serves`` is true for. Raises ``MotiveError``."""
+        raise NotFoundError(f"{call.head.method} {call.head.path} is not served here.")
+
+    def names_reply(self, head: RequestHead) -> str | None:
+        """The id of the kept reply that a call beside the chat is about; None for all other calls."""
+        return None
+
+    def continued(self, request: ChatRequest, kept: KeptReply) -> ChatRequest:
+        """A request with the conversation before it in the place of the id that names it (``previous``)."""
+        said = Message("assistant", kept.reply.choices[0].parts if kept.reply.choices else ())
+        return replace(request, messages=(*kept.request.messages, said, *request.messages), previous=None)

@@ -23,33 +23,30 @@ A request from another dialect is rendered so that the live API takes it:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Final, Literal, assert_never
+from urllib.parse import unquote
 
-from motive_core.dialects.base import Decoder, Dialect, Encoder, ModelInfo, RequestHead
+from motive_core.dialects.base import NO_HEAD, Decoder, Dialect, Encoder, ModelInfo, RequestHead, SideCall, WireReply
 from motive_core.dialects.degrade import as_text, parts_as_text
+from motive_core.dialects.fields import Malformed, dumps, loads, member, optional, rest, typed
 from motive_core.dialects.openai_chat_decoder import ChatDecoder
 from motive_core.dialects.openai_chat_encoder import ChatEncoder
 from motive_core.dialects.openai_chat_parts import (
     NAME,
-    Malformed,
-    dumps,
-    loads,
-    member,
+    bad_request,
     nested,
-    optional,
     parse_content,
     parse_said,
     render_blob,
     render_call,
     render_function_call,
-    rest,
-    typed,
     unknown_call,
     unnest,
 )
 from motive_core.dialects.openai_chat_reply import MESSAGE_FIELDS, error_object, is_legacy, parse_reply, render_reply
-from motive_core.errors import BadRequestError, MotiveError
+from motive_core.errors import MotiveError, NotFoundError
 from motive_core.ir import (
     NO_EXTRA,
     BlobPart,
@@ -109,9 +106,9 @@ class OpenAIChat(Dialect):
     """Chat Completions, and the envelope of last resort: most clients understand its errors and its list of models."""
 
     name = NAME
-    stream_type = "text/event-stream; charset=utf-8"
     default_service = "https://api.openai.com"
     reply_prefix = "chatcmpl-"
+    endpoints = ("POST /v1/chat/completions", "GET /v1/models")
 
     def matches(self, head: RequestHead) -> bool:
         return head.method == "POST" and head.path.rstrip("/").endswith("/chat/completions")
@@ -119,14 +116,17 @@ class OpenAIChat(Dialect):
     def speaks(self, head: RequestHead) -> bool:
         return True
 
-    def parse_request(self, body: bytes) -> ChatRequest:
+    def parse_request(self, body: bytes, head: RequestHead = NO_HEAD) -> ChatRequest:
         try:
             return _parse_request(body)
         except Malformed as error:
-            raise BadRequestError(error.why, code=error.code, param=error.where or None) from None
+            raise bad_request(error) from None
 
     def render_request(self, request: ChatRequest) -> bytes:
         return dumps(_render_request(request))
+
+    def target(self, request: ChatRequest) -> str:
+        return "/v1/chat/completions"
 
     def parse_reply(self, body: bytes) -> Reply:
         return parse_reply(body)
@@ -144,11 +144,27 @@ class OpenAIChat(Dialect):
         return dumps({"error": error_object(error)})
 
     def render_models(self, models: Sequence[ModelInfo]) -> bytes:
-        data = [
-            {"id": model.model, "object": "model", "created": model.created, "owned_by": model.owned_by}
-            for model in models
-        ]
-        return dumps({"object": "list", "data": data})
+        return dumps({"object": "list", "data": [_model(model) for model in models]})
+
+    def serves(self, head: RequestHead) -> bool:
+        return head.method == "GET" and _MODELS.search(head.path) is not None
+
+    def serve(self, call: SideCall) -> WireReply:
+        found = _MODELS.search(call.head.path)
+        wanted = unquote(found["model"] or "") if found is not None else ""
+        if not wanted:
+            return WireReply(200, self.render_models(call.models))
+        for model in call.models:
+            if model.model == wanted:
+                return WireReply(200, dumps(_model(model)))
+        raise NotFoundError(f"The model '{wanted}' does not exist", code="model_not_found", param="model")
+
+
+_MODELS: Final = re.compile(r"(?:\A|/)models(?:/(?P<model>.+))?/?\Z")
+
+
+def _model(model: ModelInfo) -> dict[str, Json]:
+    return {"id": model.model, "object": "model", "created": model.created, "owned_by": model.owned_by}
 
 
 _CHOICES_LIMIT: Final = 128
@@ -159,19 +175,21 @@ def _parse_request(body: bytes) -> ChatRequest:
     raw = typed(loads(body), dict, "")
     model = member(raw, "model", str, "")
     if not model:
-        raise Malformed("model", "Invalid 'model': it must not be empty.", "invalid_value")
+        raise Malformed("model", "Invalid 'model': it must not be empty.", code="invalid_value")
     messages = member(raw, "messages", list, "")
     if not messages:
         why = (
             "Invalid 'messages': empty array. Expected an array with minimum length 1, but got an empty array instead."
         )
-        raise Malformed("messages", why, "empty_array")
+        raise Malformed("messages", why, code="empty_array")
     n = optional(raw, "n", int, "")
     if n is not None and n < 1:
-        raise Malformed("n", f"Invalid 'n': expected an integer >= 1, but got {n} instead.", "integer_below_min_value")
+        raise Malformed(
+            "n", f"Invalid 'n': expected an integer >= 1, but got {n} instead.", code="integer_below_min_value"
+        )
     if n is not None and n > _CHOICES_LIMIT:
         why = f"Invalid 'n': expected an integer <= {_CHOICES_LIMIT}, but got {n} instead."
-        raise Malformed("n", why, "integer_above_max_value")
+        raise Malformed("n", why, code="integer_above_max_value")
     extra = rest(raw, *_KNOWN)
     options = optional(raw, "stream_options", dict, "") or {}
     if more := rest(options, "include_usage"):
@@ -291,7 +309,7 @@ def _parse_choice(raw: Json) -> ToolChoice | None:
             return ToolChoice("auto", raw=raw)
         case _:
             why = "Invalid type for 'tool_choice': expected a string or an object."
-            raise Malformed("tool_choice", why, "invalid_type")
+            raise Malformed("tool_choice", why, code="invalid_type")
 
 
 def _parse_function_choice(raw: Json) -> ToolChoice | None:
@@ -306,7 +324,7 @@ def _parse_function_choice(raw: Json) -> ToolChoice | None:
             return ToolChoice("auto", raw=raw)
         case _:
             why = "Invalid type for 'function_call': expected a string or an object."
-            raise Malformed("function_call", why, "invalid_type")
+            raise Malformed("function_call", why, code="invalid_type")
 
 
 def _parse_message(raw: Json, where: str) -> Message:
@@ -316,7 +334,7 @@ def _parse_message(raw: Json, where: str) -> Message:
     if role is None:
         supported = ", ".join(f"'{name}'" for name in _ROLES)
         why = f"Invalid value: '{told}'. Supported values are: {supported}."
-        raise Malformed(f"{where}.role", why, "invalid_value")
+        raise Malformed(f"{where}.role", why, code="invalid_value")
     name = optional(raw, "name", str, where)
     content = parse_content(raw.get("content"), f"{where}.content", refusals=role == "assistant")
     if role == "tool":

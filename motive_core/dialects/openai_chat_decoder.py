@@ -26,17 +26,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, Literal
 
-from motive_core.dialects.base import Decoder
-from motive_core.dialects.openai_chat_parts import (
-    NAME,
-    Malformed,
-    loads,
-    optional,
-    parse_content,
-    rest,
-    split_reasoning,
-    typed,
-)
+from motive_core.dialects.decoding import FrameDecoder
+from motive_core.dialects.fields import Malformed, loads, optional, rest, typed
+from motive_core.dialects.openai_chat_parts import NAME, parse_content, split_reasoning
 from motive_core.dialects.openai_chat_reply import (
     CHOICE_FIELDS,
     MESSAGE_FIELDS,
@@ -46,7 +38,6 @@ from motive_core.dialects.openai_chat_reply import (
     parse_finish,
     parse_usage,
 )
-from motive_core.errors import FramingError, UpstreamError
 from motive_core.framing import SseDecoder, SseEvent
 from motive_core.ir import NO_EXTRA, Json, OpaquePart, Part, ReasoningPart, RefusalPart, TextPart, ToolCallPart
 from motive_core.stream import (
@@ -267,67 +258,40 @@ def _names(raw: dict[str, Json]) -> bool:
     return any(isinstance(body, dict) and body.get("name") for body in (raw.get("function"), raw.get("custom")))
 
 
-class ChatDecoder(Decoder):
-    """The bytes of one streamed completion to reply events. Events that precede a fault are given first; the next call
-    raises the fault then."""
+class ChatDecoder(FrameDecoder[SseEvent]):
+    """The bytes of one streamed completion to reply events."""
+
+    what = "a stream of Chat Completions"
+    cut = "the stream ended before its choices did"
 
     def __init__(self) -> None:
-        self._sse = SseDecoder()
-        self._fault: FramingError | None = None
+        super().__init__(SseDecoder())
         self._started = False
-        self._done = False
         self._head: dict[str, Json] = {}
         self._extra: dict[str, Json] = {}
         self._choices: dict[int, _Choice] = {}
 
-    def feed(self, data: bytes) -> list[ReplyEvent]:
-        if self._fault is not None:
-            raise self._fault
-        events: list[ReplyEvent] = []
-        try:
-            for event in self._sse.feed(data):
-                self._take(event, events)
-        except (FramingError, Malformed) as error:
-            self._fault = FramingError(f"not a stream of Chat Completions: {error}")
-            if not events:
-                raise self._fault from None
-        return events
+    def take_last(self, frame: SseEvent, events: list[ReplyEvent]) -> None:
+        # The end of the stream may be cut as well: all that it says is that there is no more.
+        if not DONE.startswith(frame.data):
+            self.take(frame, events)
 
-    def close(self) -> list[ReplyEvent]:
-        events: list[ReplyEvent] = []
-        why = "the stream ended before its choices did"
-        whole = True
-        try:
-            if self._fault is not None:
-                raise self._fault
-            for event in self._sse.close():
-                # The end of the stream may be cut as well: all that it says is that there is no more.
-                if not DONE.startswith(event.data):
-                    self._take(event, events)
-        except (FramingError, Malformed) as error:
-            whole, why = False, str(error)
-        if not self._done:
-            if whole and self._choices and all(choice.finish is not None for choice in self._choices.values()):
-                self._finish(events)
-            else:
-                self._done = True
-                events.append(Failed(UpstreamError(why)))
-        return events
+    def end(self, events: list[ReplyEvent]) -> None:
+        if self._choices and all(choice.finish is not None for choice in self._choices.values()):
+            self._finish(events)
 
-    def _take(self, event: SseEvent, events: list[ReplyEvent]) -> None:
-        if self._done:
-            return
-        if event.data.startswith(DONE):
+    def take(self, frame: SseEvent, events: list[ReplyEvent]) -> None:
+        if frame.data.startswith(DONE):
             self._finish(events)
             return
         try:
-            raw = typed(loads(event.data), dict, "")
+            raw = typed(loads(frame.data), dict, "")
         except Malformed:
-            if event.event != "error":
+            if frame.event != "error":
                 raise
-            raw = {"error": event.data}
+            raw = {"error": frame.data}
         if raw.get("error"):
-            self._done = True
+            self.done = True
             events.append(Failed(parse_error(raw["error"])))
             return
         choices = optional(raw, "choices", list, "") or ()
@@ -369,7 +333,7 @@ class ChatDecoder(Decoder):
     def _finish(self, events: list[ReplyEvent]) -> None:
         if not self._started:
             self._start(events)
-        self._done = True
+        self.done = True
         for _, choice in sorted(self._choices.items()):
             choice.end(events)
         events.append(Finished())

@@ -17,14 +17,8 @@ from typing import Final
 
 from motive_core.dialects.base import Encoder
 from motive_core.dialects.degrade import TextJoiner, as_text
-from motive_core.dialects.openai_chat_parts import (
-    NAME,
-    dumps,
-    render_call,
-    render_function_call,
-    rest,
-    unknown_call,
-)
+from motive_core.dialects.fields import dumps, rest
+from motive_core.dialects.openai_chat_parts import NAME, render_call, render_function_call, unknown_call
 from motive_core.dialects.openai_chat_reply import envelope, error_object, finish_reason, is_legacy, render_usage
 from motive_core.errors import FramingError
 from motive_core.framing import sse_comment, sse_event

@@ -1,7 +1,7 @@
-"""Content parts and tool calls of Chat Completions, and JSON: what its requests, replies and streams have in common.
+"""Content parts and tool calls of Chat Completions: what its requests, replies and streams have in common.
 
-Owns the two ways between them and the parts of the IR. Knows no message, no request and no event. ``SDK`` in these
-files is ``openai`` for Python, version 3.52.
+Owns the two ways between them and the parts of the IR, and the words for what is wrong with a request. Knows no
+message, no request and no event. ``SDK`` in these files is ``openai`` for Python, version 3.52.
 
 ``extra`` of a part mirrors the wire: members that the IR has no field for, those of the inner object under its name
 (``{"image_url": {"detail": "high"}}``). Two marks are written the same way: ``{"function_call": {...}}`` on a call that
@@ -13,13 +13,11 @@ A blob by URL without a media type is an image: ``image_url`` does not tell its 
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping
 from typing import Final
 
-from pydantic_core import PydanticSerializationError, from_json, to_json
-
+from motive_core.dialects.fields import TYPE_NAMES, Malformed, member, optional, rest, typed
+from motive_core.errors import BadRequestError
 from motive_core.ir import (
     NO_EXTRA,
     BlobPart,
@@ -40,78 +38,27 @@ _AUDIO_TYPES: Final[Mapping[str, str]] = {"mp3": "audio/mpeg"}
 """Formats of ``input_audio`` that are not the second half of their media type."""
 _AUDIO_FORMATS: Final = {media_type: name for name, media_type in _AUDIO_TYPES.items()}
 
-_TYPE_NAMES: Final[Mapping[type, str]] = {
-    bool: "a boolean",
-    dict: "an object",
-    float: "a decimal number",
-    int: "an integer",
-    list: "an array",
-    str: "a string",
-    type(None): "null",
-}
+_EXPECTED: Final[Mapping[type, str]] = {**TYPE_NAMES, float: "a decimal number"}
 
 
-class Malformed(ValueError):
-    """A JSON value is not what the format says; ``where`` is its path (``messages[0].content``), ``code`` the API's
-    name for the fault. It never leaves these files: a request raises ``BadRequestError`` instead, a reply
-    ``FramingError``."""
-
-    def __init__(self, where: str, why: str, code: str) -> None:
-        super().__init__(why)
-        self.where = where
-        self.why = why
-        self.code = code
-
-
-def loads(data: bytes | str) -> Json:
-    """A JSON document. Raises ``Malformed`` for what is not strict JSON in UTF-8: ``NaN``, half of a surrogate pair,
-    nesting deeper than 200. Of two equal keys the last one counts."""
-    try:
-        return from_json(data, allow_inf_nan=False)
-    except ValueError as error:
-        raise Malformed("", f"We could not parse the JSON: {error}", "invalid_json") from None
-
-
-def dumps(value: Json) -> bytes:
-    """Compact JSON in UTF-8. A number beyond the range of a double is null; half of a surrogate pair, which has no
-    UTF-8, is a question mark."""
-    try:
-        return to_json(value, inf_nan_mode="null")
-    except PydanticSerializationError:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
-
-
-def typed[T](value: Json, kind: type[T], where: str) -> T:
-    """The value, if it is of this type. An integer is a number too; a boolean is neither, nor is ``1e999``."""
-    fits = isinstance(value, (int, float) if kind is float else kind)
-    if isinstance(value, bool):
-        fits = kind is bool
-    elif isinstance(value, float):
-        fits = fits and math.isfinite(value)
-    if fits:
-        return value  # type: ignore[no-any-return]
-    got = _TYPE_NAMES.get(type(value), "another type")
-    subject = f"Invalid type for '{where}'" if where else "Invalid body"
-    raise Malformed(where, f"{subject}: expected {_TYPE_NAMES[kind]}, but got {got} instead.", "invalid_type")
-
-
-def member[T](value: Mapping[str, Json], key: str, kind: type[T], where: str) -> T:
-    """A member that must be there."""
-    path = f"{where}.{key}" if where else key
-    if key not in value:
-        raise Malformed(path, f"Missing required parameter: '{path}'.", "missing_required_parameter")
-    return typed(value[key], kind, path)
-
-
-def optional[T](value: Mapping[str, Json], key: str, kind: type[T], where: str) -> T | None:
-    """A member; None if it is missing or null."""
-    found = value.get(key)
-    return None if found is None else typed(found, kind, f"{where}.{key}" if where else key)
-
-
-def rest(value: Mapping[str, Json], *known: str) -> dict[str, Json]:
-    """The members that the IR has no field for."""
-    return {key: item for key, item in value.items() if key not in known}
+def bad_request(error: Malformed) -> BadRequestError:
+    """What is wrong with a request, in the words of the API."""
+    where = error.where
+    match error.fault:
+        case "json":
+            why, code = (
+                f"We could not parse the JSON: {error.why.removeprefix('it is not valid JSON: ')}",
+                "invalid_json",
+            )
+        case "missing":
+            why, code = f"Missing required parameter: '{where}'.", "missing_required_parameter"
+        case "type" if error.expected is not None and error.got is not None:
+            subject = f"Invalid type for '{where}'" if where else "Invalid body"
+            got = TYPE_NAMES.get(error.got, "another type")
+            why, code = f"{subject}: expected {_EXPECTED[error.expected]}, but got {got} instead.", "invalid_type"
+        case _:
+            why, code = error.why, error.code
+    return BadRequestError(why, code=error.code or code, param=where or None)
 
 
 def nested(outer: Mapping[str, Json], known: tuple[str, ...], key: str, *inner_known: str) -> Extra:
@@ -136,9 +83,9 @@ def parse_content(content: Json, where: str, *, refusals: bool = False) -> tuple
     if content is None:
         return ()
     if not isinstance(content, list):
-        got = _TYPE_NAMES.get(type(content), "another type")
+        got = TYPE_NAMES.get(type(content), "another type")
         why = f"Invalid type for '{where}': expected one of a string or array of objects, but got {got} instead."
-        raise Malformed(where, why, "invalid_type")
+        raise Malformed(where, why, code="invalid_type")
     return tuple([_parse_part(part, f"{where}[{n}]", refusals=refusals) for n, part in enumerate(content)])
 
 

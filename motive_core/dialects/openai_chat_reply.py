@@ -24,19 +24,13 @@ from collections.abc import Mapping
 from typing import Final
 
 from motive_core.dialects.degrade import TextJoiner, as_text
+from motive_core.dialects.fields import Malformed, dumps, loads, member, optional, rest, typed
 from motive_core.dialects.openai_chat_parts import (
     NAME,
-    Malformed,
-    dumps,
-    loads,
-    member,
-    optional,
     parse_content,
     parse_said,
     render_call,
     render_function_call,
-    rest,
-    typed,
     unknown_call,
 )
 from motive_core.errors import FramingError, MotiveError, StatusError, UpstreamError

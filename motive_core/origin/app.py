@@ -1,4 +1,4 @@
-"""The web application of the origin: promoted replies, health, models and administration.
+"""The web application of the origin: promoted replies, health and administration.
 
 Owns paths, methods and JSON. What it tells comes from a ``Site``; it knows no session and no proxy. Every call must
 carry the origin's secret: the port is open to every process of this machine, and only the proxy may use it.
@@ -35,10 +35,6 @@ class Site(Protocol):
 
     async def close_session(self, session: str) -> bool:
         """End a session. Gives False if there is none."""
-        ...
-
-    async def models(self, head: RequestHead) -> tuple[int, Mapping[str, str], bytes]:
-        """The open sessions as a list of models, in the caller's dialect: status, headers, body."""
         ...
 
     def refuse(self, head: RequestHead, status: int) -> tuple[int, Mapping[str, str], bytes]:
@@ -79,10 +75,6 @@ def make_app(site: Site, streams: Streams, secret: str) -> Starlette:
             return JSONResponse({"closed": session})
         return JSONResponse({"error": {"message": f"There is no session {session!r}.", "code": "not_found"}}, 404)
 
-    async def models(request: Request) -> Response:
-        status, headers, body = await site.models(head_of(request))
-        return Response(body, status, dict(headers))
-
     async def refused(request: Request, error: Exception) -> Response:
         status, allowed = (error.status_code, error.headers or {}) if isinstance(error, HTTPException) else (500, {})
         status, headers, body = site.refuse(head_of(request), status)
@@ -93,8 +85,6 @@ def make_app(site: Site, streams: Streams, secret: str) -> Starlette:
             Route("/p/{token}", promoted),
             Route("/health", health),
             Route("/v1/health", health),
-            Route("/v1/models", models),
-            Route("/models", models),
             Route("/admin/sessions", sessions),
             Route("/admin/sessions/{session:path}", close_session, methods=["DELETE"]),
         ],

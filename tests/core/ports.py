@@ -26,6 +26,6 @@ class FakePort:
         self.told.append("stream")
         self.headers, self.chunks = headers, chunks
 
-    def pass_through(self, service: str | None) -> None:
+    def pass_through(self, service: str | None, body: bytes | None = None) -> None:
         self.told.append("pass")
         self.service = service

@@ -8,7 +8,8 @@ import pytest
 
 from motive_core.dialects import DIALECTS, Dialect, RequestHead
 from motive_core.errors import HoldTimeoutError
-from motive_core.exchange import Exchange, estimate_usage, session_header, tokens
+from motive_core.estimate import estimate_usage
+from motive_core.exchange import Exchange, session_header, tokens
 from motive_core.ir import BlobPart, ChatRequest, Choice, Message, TextPart, ToolCallPart, ToolResultPart
 from motive_core.stream import Failed, collect
 from tests.core.ports import FakePort

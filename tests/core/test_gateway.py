@@ -249,7 +249,10 @@ class TestOperator:
     @pytest.mark.parametrize(("headers", "key"), [({}, "object"), ({"anthropic-version": "2023-06-01"}, "has_more")])
     async def test_models_are_the_open_sessions(self, gateway: Gateway, headers: dict[str, str], key: str) -> None:
         await Client(gateway, "person").say("ping")
-        status, _, body = await gateway.models(RequestHead("GET", "h", 80, "/v1/models", headers=headers))
+        head = RequestHead("GET", "h", 80, "/v1/models", headers=headers)
+        dialect = gateway.side_of(head)
+        assert dialect is not None
+        status, _, body = await gateway.serve(Incoming("reverse", head, "127.0.0.1", b""), dialect)
         listed = json.loads(body)
         assert status == 200 and key in listed and [model["id"] for model in listed["data"]] == ["npc"]
 

@@ -252,13 +252,12 @@ def test_a_stream_without_anything_is_still_a_message() -> None:
     assert told[0][1]["message"]["model"] == "m"
 
 
-def test_half_a_surrogate_pair_is_escaped() -> None:
+def test_half_a_surrogate_pair_is_a_question_mark() -> None:
     data = DIALECT.encoder(REQUEST).encode_all(
         [STARTED, PartStarted(0, 0, TextPart("\ud83d")), PartDelta(0, 0, "\ude00")]
     )
 
-    assert rb'"text":"\ud83d"' in data
-    assert rb'"text":"\ude00"' in data
+    assert data.count(b'"text":"?"') == 2
 
 
 def test_extra_fields_of_another_vendor_are_not_sent() -> None:

@@ -442,7 +442,7 @@ def test_bytes_that_are_no_such_stream_are_a_framing_error(data: bytes) -> None:
 
 
 def test_an_id_of_another_type_is_a_framing_error() -> None:
-    with pytest.raises(FramingError, match="'id'"):
+    with pytest.raises(FramingError, match="id: it must be a string"):
         DIALECT.decoder().feed(b'data: {"id":7,"choices":[{}]}\n\n')
 
 

@@ -1,4 +1,4 @@
-"""How a byte stream is cut into events: server-sent events, decoded incrementally and encoded.
+"""Server-sent events, decoded incrementally and encoded.
 
 Owns the framing only: an event's data is text here, and what it means is a dialect's business. Knows no JSON, no
 dialect and no I/O. Conforms to the WHATWG HTML standard, section 9.2 (server-sent events), with two differences: bytes

@@ -1,0 +1,57 @@
+"""Calls beside the chat: lists of models, counts of tokens, replies that were kept.
+
+Owns what such calls are told of the proxy, and the replies that clients may name later. What a call means and what its
+reply looks like is its dialect's business. These calls never reach a session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from motive_core.dialects import Dialect, ModelInfo, RequestHead, SideCall, WireReply
+from motive_core.errors import BadRequestError
+from motive_core.ir import ChatRequest
+from motive_core.kept import KeptReplies
+from motive_core.routing import credential_identity
+
+
+class SideCalls:
+    """``clock`` gives seconds that never go back, ``keep_s`` is how long replies are kept, ``models`` gives what there
+    is to talk to."""
+
+    def __init__(
+        self, clock: Callable[[], float], keep_s: float, models: Callable[[], Awaitable[Sequence[ModelInfo]]]
+    ) -> None:
+        self.kept = KeptReplies(clock, keep_s)
+        self._models = models
+
+    async def serve(self, dialect: Dialect, head: RequestHead, body: bytes) -> WireReply:
+        """Answer a call that the dialect said it serves. Raises ``MotiveError``."""
+        credential = credential_identity(head.headers)
+        return dialect.serve(
+            SideCall(
+                head,
+                body,
+                await self._models(),
+                kept=lambda reply_id: self.kept.find(reply_id, credential),
+                forget=lambda reply_id: self.kept.forget(reply_id, credential),
+            )
+        )
+
+    def continue_kept(
+        self, dialect: Dialect, request: ChatRequest, credential: str | None, *, forward: bool
+    ) -> tuple[ChatRequest, bool]:
+        """A request with the conversation that it names, and whether it named one of ours.
+
+        One that came by the forward proxy may name a reply of the real service, which is nothing to us: then only its
+        own words are known here. At the meeting point there is nobody else: raises ``BadRequestError``.
+        """
+        if request.previous is None:
+            return request, False
+        kept = self.kept.find(request.previous, credential)
+        if kept is not None:
+            return dialect.continued(request, kept), True
+        if forward:
+            return request, False
+        message = f"Previous response with id '{request.previous}' not found."
+        raise BadRequestError(message, code="previous_response_not_found", param="previous_response_id")
