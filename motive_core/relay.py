@@ -26,6 +26,7 @@ from motive_core.ir import (
     Json,
     Message,
     Part,
+    ReasoningPart,
     ResponseFormat,
     TextPart,
     Tool,
@@ -44,6 +45,8 @@ _QUOTED_TURNS: Final = 32
 """How many of a conversation's latest turns are looked at for quotations: enough to recognise it."""
 
 _SYSTEM_ROLES: Final = ("system", "developer")
+
+_THOUGHTS: Final = re.compile(r"(?:/think(?:[ \t][^\n]*)?(?:\n|\Z))+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,7 @@ def relayed(request: ChatRequest, *, with_system: bool, with_context: bool) -> R
         context=context,
         digest=text_digest(parts_as_text(words)),
         quotes=_quotes(earlier, latest, names),
-        replies_to=text_digest(parts_as_text(last_assistant.parts)) if last_assistant is not None else "",
+        replies_to=text_digest(_quotable(last_assistant.parts)) if last_assistant is not None else "",
         shape=_digest(request.dialect, *system, *(tool.name for tool in request.tools)),
         asks=bool(system or request.tools or (request.response_format and request.response_format.kind != "text")),
     )
@@ -140,6 +143,11 @@ def _signature(tool: Tool) -> str:
     arguments = ", ".join(name if name in needed else f"{name}?" for name in fields)
     description = f"  {tool.description.splitlines()[0]}" if tool.description else ""
     return f"/call {tool.name} {{{arguments}}}{description}"
+
+
+def _quotable(parts: Iterable[Part]) -> str:
+    """What a client quotes of an earlier reply, as far as all of them do: many leave its reasoning out."""
+    return parts_as_text([part for part in parts if not isinstance(part, ReasoningPart)])
 
 
 def prompt_parts(words: Words, context: Words) -> Words:
@@ -222,9 +230,29 @@ def answer_of(
     """The words of the answerer as a reply.
 
     Lines that begin with ``/call NAME {json}`` become tool calls, checked against the tool's JSON Schema (the JSON may
-    go on over several lines); what follows ``/say`` is taken literally. A reply in words must fit the response format,
-    if the app asked for one. Raises ``CommandError``.
+    go on over several lines); what follows ``/say`` is taken literally. Lines ``/think TEXT`` before all others are the
+    reasoning that the reply begins with. A reply in words must fit the response format, if the app asked for one.
+    Raises ``CommandError``.
     """
+    reasoning, words = _reasoning(words)
+    answer = _answer_of(words, tools, call_ids, response_format)
+    return replace(answer, parts=(*reasoning, *answer.parts)) if reasoning else answer
+
+
+def _reasoning(words: Words) -> tuple[Words, Words]:
+    """The reasoning that an answer begins with, if it does, and the words after it."""
+    if not words or not isinstance(words[0], TextPart) or (found := _THOUGHTS.match(words[0].text)) is None:
+        return (), words
+    thoughts = [line.partition("/think")[2].removeprefix(" ") for line in found[0].splitlines()]
+    rest = words[0].text[found.end() :]
+    if not rest.strip() and len(words) == 1:
+        raise CommandError("an answer must follow what /think says")
+    return (ReasoningPart("\n".join(thoughts)),), ((TextPart(rest),) if rest else ()) + words[1:]
+
+
+def _answer_of(
+    words: Words, tools: Sequence[Tool], call_ids: Iterable[str], response_format: ResponseFormat | None
+) -> Answer:
     text = parts_as_text(words)
     if text.startswith("/say "):
         text = text.removeprefix("/say ")

@@ -11,6 +11,7 @@ from motive_core.ir import (
     ChatRequest,
     Message,
     Part,
+    ReasoningPart,
     ResponseFormat,
     TextPart,
     Tool,
@@ -204,6 +205,32 @@ class TestWordsOfTheAnswerer:
     def test_say_takes_the_rest_literally(self) -> None:
         assert answer_of((TextPart("/say ping"),), (), ()).parts == (TextPart("ping"),)
         assert answer_of((TextPart("/say /call x {}"),), (), ()).parts == (TextPart("/call x {}"),)
+
+    @pytest.mark.parametrize(
+        ("text", "reasoning", "rest"),
+        [
+            ("/think It hides.\nIn the cave.", "It hides.", "In the cave."),
+            ("/think a\n/think\n/think  b\t\n\n c\n", "a\n\n b\t", "\n c\n"),
+            ("/think a\n/say /think b", "a", "/think b"),
+        ],
+    )
+    def test_reasoning_comes_before_the_answer(self, text: str, reasoning: str, rest: str) -> None:
+        assert answer_of((TextPart(text),), (), ()).parts == (ReasoningPart(reasoning), TextPart(rest))
+
+    def test_reasoning_before_a_tool_call_and_a_picture(self) -> None:
+        said = (TextPart("/think Look out.\n/call now"),)
+        expected = (ReasoningPart("Look out."), ToolCallPart("c1", "now", "{}"))
+        assert answer_of(said, (Tool("now"),), ["c1"]).parts == expected
+        assert answer_of((TextPart("/think This one."), PICTURE), (), ()).parts == (ReasoningPart("This one."), PICTURE)
+
+    @pytest.mark.parametrize("text", ["/thinking", "x\n/think y", " /think y", "/say /think y"])
+    def test_other_words_are_no_reasoning(self, text: str) -> None:
+        assert not any(isinstance(part, ReasoningPart) for part in answer_of((TextPart(text),), (), ()).parts)
+
+    @pytest.mark.parametrize("text", ["/think", "/think a", "/think a\n", "/think a\n\t\n"])
+    def test_reasoning_alone_is_no_answer(self, text: str) -> None:
+        with pytest.raises(CommandError, match="an answer must follow"):
+            answer_of((TextPart(text),), (), ())
 
     def test_a_tool_call_keeps_its_arguments_to_the_byte(self) -> None:
         said = (TextPart('/call weather {"city":  "Köln", "days": 1}'),)
