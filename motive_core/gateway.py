@@ -134,7 +134,11 @@ class Gateway:
         dialect = self.side_of(head)
         if dialect is None or (reply_id := dialect.names_reply(head)) is None:
             return None
-        return dialect if self.side.kept.find(reply_id, credential_identity(head.headers)) is not None else None
+        return (
+            dialect
+            if self.side.kept.find(reply_id, credential_identity(head.headers, head.query)) is not None
+            else None
+        )
 
     def refuse_upgrade(self, head: RequestHead) -> tuple[int, dict[str, str], bytes] | None:
         """The reply to a WebSocket upgrade on the path of an LLM call; None if it is none.
@@ -214,7 +218,7 @@ class Gateway:
             port.pass_through(None)  # not ours to judge: the real service will say what is wrong with it
             return None
         head = incoming.head
-        credential = credential_identity(head.headers)
+        credential = credential_identity(head.headers, head.query)
         request, continues = self.side.continue_kept(dialect, request, credential, forward=forward)
         facts = CallFacts(
             listener=incoming.listener,

@@ -27,7 +27,7 @@ class SideCalls:
 
     async def serve(self, dialect: Dialect, head: RequestHead, body: bytes) -> WireReply:
         """Answer a call that the dialect said it serves. Raises ``MotiveError``."""
-        credential = credential_identity(head.headers)
+        credential = credential_identity(head.headers, head.query)
         return dialect.serve(
             SideCall(
                 head,

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Final
+from urllib.parse import parse_qs
 
 from pydantic_core import from_json
 
@@ -20,9 +21,9 @@ _DIGEST_BYTES: Final = 6
 _SIGV4: Final = re.compile(r"AWS4-[A-Z0-9-]+ .*?\bCredential=([^/,\s]{1,128})/")
 
 
-def credential_identity(headers: Mapping[str, str]) -> str | None:
+def credential_identity(headers: Mapping[str, str], query: str = "") -> str | None:
     """A short text that is the same for each use of one credential, such as ``bearer:9f86d081884c``; None if there is
-    no credential. ``headers`` have lower-case names.
+    no credential. ``headers`` have lower-case names. Google's clients may put their key into the query.
 
     It holds a digest, never the secret, so it may be logged. Two kinds of credential change from call to call and
     are known by what stays: a SigV4 signature (AWS Signature Version 4, "Authorization header") by its access key id,
@@ -34,6 +35,9 @@ def credential_identity(headers: Mapping[str, str]) -> str | None:
     for name in _KEY_HEADERS:
         if key := headers.get(name, "").strip():
             return f"{name}:{_digest(key)}"
+    if "key=" in query:
+        for key in parse_qs(query).get("key", ()):
+            return f"x-goog-api-key:{_digest(key)}"
     return None
 
 

@@ -447,6 +447,14 @@ class TestCredential:
     def test_none(self, headers: Mapping[str, str]) -> None:
         assert credential_identity(headers) is None
 
+    def test_googles_key_in_the_query_is_the_same_credential(self) -> None:
+        identity = credential_identity({"x-goog-api-key": "AIza/+ü"})
+        assert credential_identity({}, "alt=sse&key=AIza%2F%2B%C3%BC") == identity
+        assert credential_identity({"authorization": "Bearer a"}, "key=b") == credential_identity(
+            {"authorization": "Bearer a"}
+        )
+        assert credential_identity({}, "key=&monkey=1") is None
+
     def test_authorization_comes_first(self) -> None:
         both = credential_identity({"authorization": "Bearer a", "x-api-key": "b"})
         assert both == credential_identity({"authorization": "Bearer a"})

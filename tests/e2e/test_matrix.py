@@ -17,6 +17,7 @@ import pytest
 
 from tests.e2e.clients import Link
 from tests.e2e.voices import VOICES, Call, Heard, Picture, ToolSpec, Voice
+from tests.e2e.voices.openai_chat import OpenAIChatVoice
 
 PIXEL: Final = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="
 MARKDOWN_PIXEL: Final = f"![image](data:image/png;base64,{PIXEL})"
@@ -259,3 +260,52 @@ async def test_any_two_dialects_meet(
 ) -> None:
     async with meeting(at_meeting, session, app, partner, streamed=streamed) as room:
         await CONTENTS[content](room)
+
+
+REPLY_SCHEMA: Final = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}, "degrees": {"type": "integer"}},
+    "required": ["city", "degrees"],
+    "additionalProperties": False,
+}
+
+each_app = pytest.mark.parametrize("app", VOICES, ids=lambda voice: voice.dialect)
+
+
+@each_app
+async def test_system_prompt_is_shown(at_meeting: Link, session: str, app: type[Voice]) -> None:
+    """To a partner who is to be told everything: see ``rules``."""
+    if app.can.system == "none":
+        pytest.skip("the dialect has no system prompt")
+    async with meeting(at_meeting, f"told-{session}", app, OpenAIChatVoice, streamed=False) as room:
+        room.app.set_system("You are a guard.")
+        room.app.add_user("Who goes there?")
+        shown, heard = await room.turn("A friend.")
+        assert shown.text == "[system]\nYou are a guard.\n\n——— new message ———\n\nWho goes there?"
+        assert heard.text == "A friend."
+
+
+@each_app
+async def test_reply_must_fit_the_schema_that_the_app_demands(at_meeting: Link, session: str, app: type[Voice]) -> None:
+    if app.can.json_schema == "none":
+        pytest.skip("the dialect has no schema for a reply")
+    async with meeting(at_meeting, session, app, OpenAIChatVoice, streamed=False) as room:
+        room.app.demand(REPLY_SCHEMA)
+        room.app.add_user("How is it outside?")
+        asked = asyncio.create_task(room.app.send())
+        assert (await room.shown()).text == "How is it outside?"
+        await room.refused('{"city": "Köln"}', "'degrees' is a required property")
+        room.say('{"city": "Köln", "degrees": 7}')
+        assert (await asked).text == '{"city": "Köln", "degrees": 7}'
+
+
+@each_app
+async def test_open_sessions_are_models_and_tokens_are_counted(
+    at_meeting: Link, session: str, app: type[Voice]
+) -> None:
+    async with meeting(at_meeting, session, app, OpenAIChatVoice, streamed=False) as room:
+        if app.can.models:
+            assert session in await room.app.models()
+        if app.can.count:
+            room.app.add_user("1234" * 100)
+            assert await room.app.count() == 100

@@ -52,6 +52,16 @@ class AnthropicMessagesVoice(Voice):
         blocks = [{"type": "tool_result", "tool_use_id": call.call_id, "content": text} for call, text in results]
         self.history.append({"role": "user", "content": blocks})
 
+    def demand(self, schema: dict[str, Any]) -> None:
+        self.settings["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
+
+    async def models(self) -> list[str]:
+        return [model.id async for model in self.client.models.list()]
+
+    async def count(self) -> int:
+        found = await self.client.messages.count_tokens(model=self.model, messages=list(self.history), **self.settings)
+        return int(found.input_tokens)
+
     async def send(self) -> Heard:
         call: dict[str, Any] = {
             "model": self.model,

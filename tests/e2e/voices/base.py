@@ -128,6 +128,19 @@ class Voice(abc.ABC):
     def add_results(self, results: Sequence[tuple[Call, str]]) -> None:
         """Add the results of the calls that were heard last."""
 
+    def demand(self, schema: dict[str, Any]) -> None:
+        """Demand replies of this JSON Schema (an object with all its members required) from now on. Only where ``can``
+        has ``json_schema``."""
+        raise NotImplementedError
+
+    async def models(self) -> list[str]:
+        """The ids of the models that there are, as the SDK lists them. Only where ``can`` has ``models``."""
+        raise NotImplementedError
+
+    async def count(self) -> int:
+        """The tokens of the history, as the API counts them. Only where ``can`` has ``count``."""
+        raise NotImplementedError
+
     @abc.abstractmethod
     async def send(self) -> Heard:
         """Send the history, streamed or not. The reply becomes part of it, with all that it had: reasoning, calls."""

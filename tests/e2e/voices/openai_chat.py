@@ -52,6 +52,15 @@ class OpenAIChatVoice(Voice):
     def add_results(self, results: Sequence[tuple[Call, str]]) -> None:
         self.history += [{"role": "tool", "tool_call_id": call.call_id, "content": text} for call, text in results]
 
+    def demand(self, schema: dict[str, Any]) -> None:
+        self.settings["response_format"] = {
+            "type": "json_schema",
+            "json_schema": {"name": "reply", "strict": True, "schema": schema},
+        }
+
+    async def models(self) -> list[str]:
+        return [model.id async for model in self.client.models.list()]
+
     async def send(self) -> Heard:
         heard = await (self._streamed() if self.streamed else self._whole())
         message: dict[str, Any] = {"role": "assistant", "content": heard.text or None}
