@@ -13,6 +13,14 @@ from mitmproxy.proxy.mode_specs import ReverseMode
 
 _TRUST: Final = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
 """Where Python, Go and Rust programs, requests, curl, the AWS SDKs and Node look for certificates."""
+_BASE_URLS: Final = (
+    "ANTHROPIC_BASE_URL",
+    "GOOGLE_GEMINI_BASE_URL",
+    "CO_API_URL",
+    "OLLAMA_HOST",
+    "AWS_ENDPOINT_URL_BEDROCK_RUNTIME",
+)
+"""Where the vendors' SDKs look for another address of their service, without a path."""
 
 
 def announce(servers: Iterable[Any], certificate: Path, bundle: Path) -> str:
@@ -33,7 +41,8 @@ def announce(servers: Iterable[Any], certificate: Path, bundle: Path) -> str:
         lines += [
             "",
             "  An app that takes a base URL (its model name is the session's id):",
-            f"    export OPENAI_BASE_URL=http://{meeting[0]}/v1 ANTHROPIC_BASE_URL=http://{meeting[0]}",
+            f"    export OPENAI_BASE_URL=http://{meeting[0]}/v1",
+            *[f"    export {name}=http://{meeting[0]}" for name in _BASE_URLS],
         ]
     if forward:
         lines += ["", "  An app as it is:", f"    export HTTPS_PROXY=http://{forward[0]}"]

@@ -64,7 +64,12 @@ def test_the_banner_shows_where_it_really_listens() -> None:
         "  meeting point  http://[::1]:40002/v1",
         "  forward proxy  http://127.0.0.1:40001",
         "  certificate    /c/cert.pem",
-        "    export OPENAI_BASE_URL=http://[::1]:40002/v1 ANTHROPIC_BASE_URL=http://[::1]:40002",
+        "    export OPENAI_BASE_URL=http://[::1]:40002/v1",
+        "    export ANTHROPIC_BASE_URL=http://[::1]:40002",
+        "    export GOOGLE_GEMINI_BASE_URL=http://[::1]:40002",
+        "    export CO_API_URL=http://[::1]:40002",
+        "    export OLLAMA_HOST=http://[::1]:40002",
+        "    export AWS_ENDPOINT_URL_BEDROCK_RUNTIME=http://[::1]:40002",
         "    export HTTPS_PROXY=http://127.0.0.1:40001",
         "    export SSL_CERT_FILE=/c/bundle.pem",
     ):
