@@ -2,6 +2,9 @@
 
 Owns how they are recognised and what they are answered, so that they never become a turn. Knows neither sessions nor
 whether a call is answered here at all.
+
+A request that says nothing at all asks nothing: only Ollama has such, to load or unload a model, and how its reply says
+that this was done is the dialect's business.
 """
 
 from __future__ import annotations
@@ -44,6 +47,9 @@ class BackgroundTask:
     groups: Mapping[str, str]
 
 
+_NOTHING_ASKED: Final = BackgroundTask("nothing asked", "", {})
+
+
 class BackgroundTable:
     """``extra_background`` and ``background`` of a configuration, compiled; the first entry that matches counts."""
 
@@ -52,6 +58,8 @@ class BackgroundTable:
 
     def match(self, request: ChatRequest, headers: Mapping[str, str]) -> BackgroundTask | None:
         """What background call this is; None for one that a person made. ``headers`` have lower-case names."""
+        if not request.messages and request.previous is None:
+            return _NOTHING_ASKED
         last = request.messages[-1] if request.messages else None
         message = visible(last.text) if last is not None and last.role == "user" else None
         system = visible("\n\n".join(found.text for found in request.messages if found.role in _SYSTEM_ROLES))
@@ -63,6 +71,8 @@ class BackgroundTable:
 
     def answer(self, task: BackgroundTask, request: ChatRequest) -> str:
         """The reply to a background call: JSON of the shape that the call asks for, if it asks for one."""
+        if task is _NOTHING_ASKED:
+            return ""
         words = encodable(task.groups.get("words") or _first_words(request)).strip()
         title = _title(words)
         values = {**task.groups, "words": words, "title": title}

@@ -117,17 +117,17 @@ class Gateway:
     @staticmethod
     def dialect_of(head: RequestHead) -> Dialect | None:
         """The dialect of a chat call; None for any other request."""
-        return next((dialect for dialect in DIALECTS if dialect.matches(head)), None)
+        return next((dialect.for_client(head) for dialect in DIALECTS if dialect.matches(head)), None)
 
     @staticmethod
     def spoken_by(head: RequestHead) -> Dialect:
         """The dialect whose envelope this client understands."""
-        return next((dialect for dialect in DIALECTS if dialect.speaks(head)), DIALECTS[-1])
+        return next((dialect for dialect in DIALECTS if dialect.speaks(head)), DIALECTS[-1]).for_client(head)
 
     @staticmethod
     def side_of(head: RequestHead) -> Dialect | None:
         """The dialect of a call beside the chat that the meeting point answers; None for any other request."""
-        return next((dialect for dialect in DIALECTS if dialect.serves(head)), None)
+        return next((dialect.for_client(head) for dialect in DIALECTS if dialect.serves(head)), None)
 
     def kept_by(self, head: RequestHead) -> Dialect | None:
         """The dialect of a call about a reply that was kept here: the real service knows nothing of it."""

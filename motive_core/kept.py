@@ -45,7 +45,7 @@ class KeptReplies:
         self._drop(reply.reply_id)
         size = len(request.raw)
         # Without the body, which may hold the same pictures once more.
-        kept = KeptReply(replace(request, previous=None, raw=b""), reply)
+        kept = KeptReply(replace(request, raw=b""), reply)
         self._entries[reply.reply_id] = _Entry(kept, credential, self._clock(), size)
         self._size += size
         while len(self._entries) > _KEPT or (self._size > _KEPT_BYTES and len(self._entries) > 1):

@@ -41,17 +41,20 @@ class SideCalls:
     def continue_kept(
         self, dialect: Dialect, request: ChatRequest, credential: str | None, *, forward: bool
     ) -> tuple[ChatRequest, bool]:
-        """A request with the conversation that it names, and whether it named one of ours.
+        """A request with the conversation that it names and the items that it refers to, and whether any of that was
+        ours.
 
         One that came by the forward proxy may name a reply of the real service, which is nothing to us: then only its
         own words are known here. At the meeting point there is nobody else: raises ``BadRequestError``.
         """
+        found = dialect.resolved(request, lambda reply_id: self.kept.find(reply_id, credential))
+        changed = found is not request
         if request.previous is None:
-            return request, False
+            return found, changed
         kept = self.kept.find(request.previous, credential)
         if kept is not None:
-            return dialect.continued(request, kept), True
+            return dialect.continued(found, kept), True
         if forward:
-            return request, False
+            return found, changed
         message = f"Previous response with id '{request.previous}' not found."
         raise BadRequestError(message, code="previous_response_not_found", param="previous_response_id")

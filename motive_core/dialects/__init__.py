@@ -4,11 +4,30 @@ from __future__ import annotations
 
 from typing import Final
 
+from motive_core.dialects.anthropic_bedrock import AnthropicBedrock
 from motive_core.dialects.anthropic_messages import AnthropicMessages
 from motive_core.dialects.base import Decoder, Dialect, Encoder, KeptReply, ModelInfo, RequestHead, SideCall, WireReply
+from motive_core.dialects.bedrock_converse import BedrockConverse
+from motive_core.dialects.cohere_chat import CohereChat
+from motive_core.dialects.gemini import Gemini
+from motive_core.dialects.ollama_chat import OllamaChat
+from motive_core.dialects.ollama_generate import OllamaGenerate
 from motive_core.dialects.openai_chat import OpenAIChat
+from motive_core.dialects.openai_completions import OpenAICompletions
+from motive_core.dialects.openai_responses import OpenAIResponses
 
-DIALECTS: Final[tuple[Dialect, ...]] = (AnthropicMessages(), OpenAIChat())
+DIALECTS: Final[tuple[Dialect, ...]] = (
+    AnthropicMessages(),
+    Gemini(),
+    OpenAIResponses(),
+    OllamaChat(),
+    OllamaGenerate(),
+    BedrockConverse(),
+    AnthropicBedrock(),
+    CohereChat(),
+    OpenAICompletions(),
+    OpenAIChat(),
+)
 """In the order in which they are asked whether a request is theirs. The last one is the envelope of last resort."""
 
 __all__ = [

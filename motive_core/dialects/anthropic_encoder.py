@@ -52,6 +52,9 @@ _PING: Final = sse_event(b'{"type":"ping"}', "ping")
 _COMMENT: Final = sse_comment("keep-alive")
 _MESSAGE_STOP: Final = sse_event(b'{"type":"message_stop"}', "message_stop")
 _DELTA_TAIL: Final = b"}}\n\n"
+_BESIDE_DELTA: Final = ("context_management", "input_transformations")
+"""Members of a ``message_delta`` that stand beside its ``delta`` (SDK:
+``types/beta/beta_raw_message_delta_event.py``)."""
 
 
 def _event(kind: str, members: dict[str, Json]) -> bytes:
@@ -76,8 +79,8 @@ class _Block:
     def open(self) -> bytes:
         """The start of the block, if it can be said yet, and what was known of the part at its start."""
         value = self._value
-        if isinstance(value, OpaquePart) and isinstance(value.raw.get("input"), dict):
-            # A server's own tool call is streamed like any other.
+        if isinstance(value, OpaquePart) and _calls_tool(value.raw):
+            # A server's own tool call is streamed like any other; clients await the input of no other block.
             piece = exact(value.raw["input"])
             start = self._start(OpaquePart(NAME, {**value.raw, "input": {}}))
             return start + self._delta({"type": "input_json_delta", "partial_json": piece})
@@ -105,6 +108,10 @@ class _Block:
             f'event: content_block_delta\ndata: {{"type":"content_block_delta","index":{self._index},'
             f'"delta":{{"type":"{kind}","{field}":'
         ).encode()
+
+
+def _calls_tool(raw: dict[str, Json]) -> bool:
+    return str(raw.get("type")).endswith("tool_use") and isinstance(raw.get("input"), dict)
 
 
 class _TextBlock(_Block):
@@ -334,8 +341,8 @@ class MessagesEncoder(Encoder):
         extra = dict(self._end.extra) if self._own else {}
         reason = stop_reason(self._end.finish_reason, self._end.stop_sequence, extra, refused=self._refused)
         extra.pop("stop_reason", None)
-        beside = {"context_management": extra.pop("context_management")} if "context_management" in extra else {}
-        event = {
+        beside: dict[str, Json] = {key: extra.pop(key) for key in _BESIDE_DELTA if key in extra}
+        event: dict[str, Json] = {
             "delta": {"stop_reason": reason, "stop_sequence": self._end.stop_sequence, **extra},
             "usage": usage_counts(self._usage, own=self._own),
             **beside,

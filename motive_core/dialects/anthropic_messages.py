@@ -1,7 +1,7 @@
-"""Anthropic's Messages API: ``POST .../v1/messages``.
+"""Anthropic's Messages API: ``POST .../v1/messages``, and the same by Vertex AI.
 
-Owns requests, model lists and the dialect itself; blocks, replies and the two halves of the stream have files of their
-own beside this one.
+Owns errors and the dialect itself; requests, blocks, replies, the two halves of the stream, the paths of Vertex AI and
+the calls beside the chat have files of their own beside this one.
 
 A request that came in this dialect is rendered as it was, unknown fields included; only white space, the order of
 members and equivalent forms (a string for one text block) may differ. A request from another dialect is rendered so
@@ -23,70 +23,19 @@ that the live API takes it:
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
-from typing import Final, Literal
-from urllib.parse import unquote
+from collections.abc import Sequence
 
-from motive_core.dialects.anthropic_blocks import NAME, bad_request, loads, parse_content, render_content, rest
+from motive_core.dialects import anthropic_side
+from motive_core.dialects.anthropic_blocks import NAME, bad_request
 from motive_core.dialects.anthropic_decoder import MessagesDecoder
 from motive_core.dialects.anthropic_encoder import MessagesEncoder
 from motive_core.dialects.anthropic_reply import error_object, parse_reply, render_reply
+from motive_core.dialects.anthropic_request import parse_request, render_request
+from motive_core.dialects.anthropic_vertex import call_of, target_of
 from motive_core.dialects.base import NO_HEAD, Decoder, Dialect, Encoder, ModelInfo, RequestHead, SideCall, WireReply
-from motive_core.dialects.fields import Malformed, dumps, json_object, member, optional, typed
-from motive_core.errors import MotiveError, NotFoundError
-from motive_core.ir import (
-    NO_EXTRA,
-    BlobPart,
-    ChatRequest,
-    Json,
-    Message,
-    Part,
-    ReasoningPart,
-    RefusalPart,
-    Reply,
-    ResponseFormat,
-    Role,
-    Sampling,
-    TextPart,
-    Tool,
-    ToolCallPart,
-    ToolChoice,
-    ToolResultPart,
-)
-
-DEFAULT_MAX_TOKENS: Final = 4096
-"""For requests of other dialects, which may leave it to the model; here it is required."""
-
-_ROLES: Final[Mapping[str, Role]] = {"user": "user", "assistant": "assistant", "system": "system"}
-_CHOICES: Final[Mapping[str, Literal["auto", "none", "required", "tool"]]] = {
-    "auto": "auto",
-    "any": "required",
-    "none": "none",
-    "tool": "tool",
-}
-_CHOICE_TYPES: Final = {mode: name for name, mode in _CHOICES.items()}
-
-_KNOWN: Final = (
-    "model",
-    "max_tokens",
-    "messages",
-    "system",
-    "stream",
-    "tools",
-    "tool_choice",
-    "stop_sequences",
-    "temperature",
-    "top_p",
-    "output_config",
-)
-
-_NO_PARALLEL: Final = {"type": "auto", "disable_parallel_tool_use": True}
-_SYSTEM_ROLES: Final = frozenset({"system", "developer"})
-
-type _Turn = tuple[Literal["user", "assistant"], list[Part]]
+from motive_core.dialects.fields import Malformed, dumps
+from motive_core.errors import MotiveError
+from motive_core.ir import ChatRequest, Reply
 
 
 class AnthropicMessages(Dialect):
@@ -95,24 +44,32 @@ class AnthropicMessages(Dialect):
     name = NAME
     default_service = "https://api.anthropic.com"
     reply_prefix = "msg_"
-    endpoints = ("POST /v1/messages",)
+    endpoints = (
+        "POST /v1/messages",
+        "POST /v1/messages/count_tokens",
+        "POST .../publishers/anthropic/models/{model}:rawPredict",
+    )
 
     def matches(self, head: RequestHead) -> bool:
-        return head.method == "POST" and head.path.rstrip("/").endswith("/v1/messages")
+        if head.method != "POST":
+            return False
+        return head.path.rstrip("/").endswith("/v1/messages") or call_of(head) is not None
 
     def speaks(self, head: RequestHead) -> bool:
-        return "anthropic-version" in head.headers
+        return anthropic_side.speaks(head)
 
     def parse_request(self, body: bytes, head: RequestHead = NO_HEAD) -> ChatRequest:
         try:
-            return _parse_request(body)
+            return parse_request(body, call_of(head))
         except Malformed as error:
             raise bad_request(error) from None
 
     def render_request(self, request: ChatRequest) -> bytes:
-        return _render_own(request) if request.dialect == NAME else _render_foreign(request)
+        return render_request(request)
 
     def target(self, request: ChatRequest) -> str:
+        if request.dialect == NAME and request.variant:
+            return target_of(request.variant, request.model, stream=request.stream)
         return "/v1/messages"
 
     def parse_reply(self, body: bytes) -> Reply:
@@ -135,268 +92,10 @@ class AnthropicMessages(Dialect):
         return {**super().reply_headers(request_id), "request-id": request_id}
 
     def render_models(self, models: Sequence[ModelInfo]) -> bytes:
-        data = [_model(model) for model in models]
-        ends = {"first_id": data[0]["id"] if data else None, "last_id": data[-1]["id"] if data else None}
-        return dumps({"data": data, "has_more": False, **ends})
+        return anthropic_side.render_models(models)
 
     def serves(self, head: RequestHead) -> bool:
-        return head.method == "GET" and self.speaks(head) and _MODELS.search(head.path) is not None
+        return anthropic_side.serves(head)
 
     def serve(self, call: SideCall) -> WireReply:
-        found = _MODELS.search(call.head.path)
-        wanted = unquote(found["model"] or "") if found is not None else ""
-        if not wanted:
-            return WireReply(200, self.render_models(call.models))
-        for model in call.models:
-            if model.model == wanted:
-                return WireReply(200, dumps(_model(model)))
-        raise NotFoundError(f"model: {wanted}")
-
-
-_MODELS: Final = re.compile(r"/v1/models(?:/(?P<model>.+))?/?\Z")
-
-
-def _model(model: ModelInfo) -> dict[str, Json]:
-    return {
-        "type": "model",
-        "id": model.model,
-        "display_name": model.model,
-        "created_at": datetime.fromtimestamp(model.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "lifecycle": "active",
-    }
-
-
-def _parse_request(body: bytes) -> ChatRequest:
-    raw = typed(loads(body), dict, "")
-    model = member(raw, "model", str, "")
-    if not model:
-        raise Malformed("model", "String should have at least 1 character")
-    turns = member(raw, "messages", list, "")
-    if not turns:
-        raise Malformed("messages", "at least one message is required")
-    messages = [_parse_message(turn, f"messages.{number}") for number, turn in enumerate(turns)]
-    if (system := raw.get("system")) is not None:
-        messages.insert(0, Message("system", parse_content(system, "system")))
-    stream = optional(raw, "stream", bool, "") or False
-    choice, parallel = _parse_choice(optional(raw, "tool_choice", dict, ""))
-    stop = optional(raw, "stop_sequences", list, "") or []
-    extra = dict(rest(raw, *_KNOWN))
-    return ChatRequest(
-        dialect=NAME,
-        model=model,
-        messages=tuple(messages),
-        stream=stream,
-        tools=tuple([_parse_tool(tool, f"tools.{n}") for n, tool in enumerate(optional(raw, "tools", list, "") or [])]),
-        tool_choice=choice,
-        parallel_tool_calls=parallel,
-        response_format=_parse_format(raw, extra),
-        sampling=Sampling(
-            max_tokens=optional(raw, "max_tokens", int, ""),
-            temperature=optional(raw, "temperature", float, ""),
-            top_p=optional(raw, "top_p", float, ""),
-            stop=tuple([typed(one, str, f"stop_sequences.{number}") for number, one in enumerate(stop)]),
-        ),
-        include_usage=stream,
-        extra=extra or NO_EXTRA,
-        raw=body,
-    )
-
-
-def _parse_message(raw: Json, where: str) -> Message:
-    raw = typed(raw, dict, where)
-    role = _ROLES.get(member(raw, "role", str, where))
-    if role is None:
-        raise Malformed(f"{where}.role", "Input should be 'user', 'assistant' or 'system'")
-    if "content" not in raw:
-        raise Malformed(f"{where}.content", "Field required")
-    return Message(role, parse_content(raw["content"], f"{where}.content"), extra=rest(raw, "role", "content"))
-
-
-def _parse_tool(raw: Json, where: str) -> Tool:
-    """A client's tool; one of Anthropic's own, which have a versioned type, stays ``raw``."""
-    raw = typed(raw, dict, where)
-    kind = optional(raw, "type", str, where)
-    if kind not in {None, "custom"}:
-        return Tool(optional(raw, "name", str, where) or kind or "", raw=raw)
-    return Tool(
-        member(raw, "name", str, where),
-        optional(raw, "description", str, where),
-        optional(raw, "input_schema", dict, where),
-        extra=rest(raw, "name", "description", "input_schema"),
-    )
-
-
-def _parse_choice(raw: dict[str, Json] | None) -> tuple[ToolChoice | None, bool | None]:
-    if raw is None:
-        return None, None
-    mode = _CHOICES.get(member(raw, "type", str, "tool_choice"))
-    disabled = optional(raw, "disable_parallel_tool_use", bool, "tool_choice")
-    parallel = None if disabled is None else not disabled
-    if mode is None or rest(raw, "type", "name", "disable_parallel_tool_use"):
-        return ToolChoice(mode if mode in {"auto", "none", "required"} else "auto", raw=raw), parallel
-    return ToolChoice(mode, member(raw, "name", str, "tool_choice") if mode == "tool" else None), parallel
-
-
-def _parse_format(raw: dict[str, Json], extra: dict[str, Json]) -> ResponseFormat | None:
-    """The format of the reply; what else the output config says goes into ``extra``, and so does a format that we
-    don't know. The beta's ``output_format`` is one too, and stays where it is."""
-    config = optional(raw, "output_config", dict, "") or {}
-    if (wanted := _schema_format(config.get("format"))) is not None:
-        if others := rest(config, "format"):
-            extra["output_config"] = others
-        return wanted
-    if "output_config" in raw:
-        extra["output_config"] = raw["output_config"]
-    return _schema_format(raw.get("output_format"))
-
-
-def _schema_format(raw: Json) -> ResponseFormat | None:
-    if isinstance(raw, dict) and raw.get("type") == "json_schema" and "schema" in raw:
-        return ResponseFormat("json_schema", schema=raw["schema"], extra=rest(raw, "type", "schema"))
-    return None
-
-
-def _render_own(request: ChatRequest) -> bytes:
-    messages = list(request.messages)
-    raw: dict[str, bytes] = {}
-    if len(messages) > 1 and messages[0].role in _SYSTEM_ROLES and not messages[0].extra:
-        raw["system"] = render_content(messages.pop(0).parts, own=True, carries=_in_own)
-    raw["messages"] = _array([_own_message(message) for message in messages])
-    extra = dict(request.extra)
-    if "output_format" not in extra and (wanted := _output_format(request.response_format, own=True)):
-        extra["output_config"] = {**(extra.get("output_config") or {}), **wanted}
-    head = _head(request, request.sampling, [_own_tool(tool) for tool in request.tools])
-    return json_object(_with_choice(head, request, own=True), raw, extra)
-
-
-def _own_message(message: Message) -> bytes:
-    role = "system" if message.role in _SYSTEM_ROLES else "user" if message.role == "tool" else message.role
-    content = render_content(message.parts, own=True, carries=_in_own)
-    return json_object({"role": role}, {"content": content}, message.extra)
-
-
-def _own_tool(tool: Tool) -> Json:
-    if tool.raw is not None:
-        return tool.raw
-    members = {"name": tool.name, "description": tool.description, "input_schema": tool.schema}
-    return {key: value for key, value in members.items() if value is not None} | dict(tool.extra)
-
-
-def _render_foreign(request: ChatRequest) -> bytes:
-    system, turns = _turns(request.messages)
-    raw: dict[str, bytes] = {}
-    if system:
-        raw["system"] = render_content(tuple(system), own=False, carries=_in_system)
-    raw["messages"] = _array(
-        [
-            json_object({"role": role}, {"content": render_content(tuple(parts), own=False, carries=_IN_TURN[role])})
-            for role, parts in turns
-        ]
-    )
-    sampling = Sampling(
-        max_tokens=request.sampling.max_tokens or DEFAULT_MAX_TOKENS,
-        stop=tuple([one for one in request.sampling.stop if one.strip()]),
-    )
-    head = _head(request, sampling, [_foreign_tool(tool) for tool in request.tools if tool.raw is None])
-    wanted = _output_format(request.response_format, own=False)
-    return json_object(_with_choice(head, request, own=False), raw, {"output_config": wanted} if wanted else NO_EXTRA)
-
-
-def _foreign_tool(tool: Tool) -> Json:
-    schema = tool.schema if isinstance(tool.schema, dict) else {"properties": {}}
-    description = {} if tool.description is None else {"description": tool.description}
-    return {"name": tool.name, **description, "input_schema": {"type": "object", **schema}}
-
-
-def _turns(messages: Iterable[Message]) -> tuple[list[Part], list[_Turn]]:
-    """The system prompt and the turns of a conversation from another dialect; the module docstring says how."""
-    system: list[Part] = []
-    turns: list[_Turn] = []
-    for message in messages:
-        parts = [_safe_id(part) for part in message.parts if _says_something(part)]
-        if message.role in _SYSTEM_ROLES:
-            system += parts
-        elif parts:
-            role: Literal["user", "assistant"] = "assistant" if message.role == "assistant" else "user"
-            if turns and turns[-1][0] == role:
-                turns[-1][1].extend(parts)
-            else:
-                turns.append((role, parts))
-    for role, parts in turns:
-        if role == "user":
-            parts.sort(key=lambda part: not isinstance(part, ToolResultPart))
-    return ([], [("user", system)]) if system and not turns else (system, turns)
-
-
-def _says_something(part: Part) -> bool:
-    if isinstance(part, TextPart | RefusalPart):
-        return bool(part.text.strip())
-    return not isinstance(part, ReasoningPart)
-
-
-def _safe_id(part: Part) -> Part:
-    if isinstance(part, ToolCallPart | ToolResultPart):
-        return replace(part, call_id=re.sub(r"[^a-zA-Z0-9_-]", "_", part.call_id))
-    return part
-
-
-def _in_own(part: Part) -> bool:
-    return True
-
-
-def _in_system(part: Part) -> bool:
-    return isinstance(part, TextPart)
-
-
-def _in_user_turn(part: Part) -> bool:
-    return isinstance(part, TextPart | RefusalPart | BlobPart | ToolResultPart)
-
-
-def _in_assistant_turn(part: Part) -> bool:
-    return isinstance(part, TextPart | RefusalPart | ToolCallPart)
-
-
-_IN_TURN: Final = {"user": _in_user_turn, "assistant": _in_assistant_turn}
-
-
-def _head(request: ChatRequest, sampling: Sampling, tools: list[Json]) -> dict[str, Json]:
-    """The members of a request's body that stand before the conversation."""
-    members: dict[str, Json] = {
-        "model": request.model,
-        "max_tokens": sampling.max_tokens,
-        "temperature": sampling.temperature,
-        "top_p": sampling.top_p,
-        "stop_sequences": list(sampling.stop) or None,
-        "stream": request.stream or None,
-        "tools": tools or None,
-    }
-    return {key: value for key, value in members.items() if value is not None}
-
-
-def _with_choice(head: dict[str, Json], request: ChatRequest, *, own: bool) -> dict[str, Json]:
-    """The members with the tool choice, which the API takes only with tools."""
-    choice, parallel = request.tool_choice, request.parallel_tool_calls
-    if not own:
-        names = {tool["name"] for tool in head.get("tools", ())}
-        if not names or (choice is not None and choice.mode == "tool" and choice.name not in names):
-            return head
-    if choice is None:
-        return head if parallel is not False else {**head, "tool_choice": _NO_PARALLEL}
-    if own and choice.raw is not None:
-        return {**head, "tool_choice": choice.raw}
-    found: dict[str, Json] = {"type": _CHOICE_TYPES[choice.mode]}
-    if choice.mode == "tool":
-        found["name"] = choice.name
-    if parallel is not None and choice.mode != "none":
-        found["disable_parallel_tool_use"] = not parallel
-    return {**head, "tool_choice": found}
-
-
-def _output_format(wanted: ResponseFormat | None, *, own: bool) -> dict[str, Json]:
-    if wanted is None or wanted.kind != "json_schema":
-        return {}
-    return {"format": {"type": "json_schema", "schema": wanted.schema, **(wanted.extra if own else NO_EXTRA)}}
-
-
-def _array(items: Iterable[bytes]) -> bytes:
-    return b"[" + b",".join(items) + b"]"
+        return anthropic_side.serve(call)

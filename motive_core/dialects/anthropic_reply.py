@@ -44,8 +44,8 @@ from motive_core.ir import (
 MESSAGE_FIELDS: Final = ("id", "type", "role", "model", "content", "stop_reason", "stop_sequence", "usage")
 """Members of a message that the IR has a place for."""
 
-END_FIELDS: Final = ("container", "context_management", "stop_details")
-"""Members of a message that a stream tells in its ``message_delta``: they belong to the choice, all others that we
+END_FIELDS: Final = ("container", "context_management", "input_transformations", "stop_details")
+"""Members of a message that a stream may tell in its ``message_delta``: they belong to the choice, all others that we
 don't know to the reply (SDK: ``types/raw_message_delta_event.py`` and its beta twin)."""
 
 _REQUEST_ONLY: Final = frozenset({"document", "image", "search_result", "tool_reference", "tool_result"})

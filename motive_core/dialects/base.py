@@ -46,8 +46,8 @@ NO_HEAD: Final = RequestHead("POST", "", 0, "")
 
 @dataclass(frozen=True, slots=True)
 class KeptReply:
-    """A reply that a client may name later, and the whole conversation that it ends: ``request`` has no
-    ``previous``."""
+    """A reply that a client may name later, and the conversation that it ends. ``request`` has a ``previous`` only if
+    that conversation began with a reply of the real service, which is not known here."""
 
     request: ChatRequest
     reply: Reply
@@ -134,6 +134,10 @@ class Dialect(abc.ABC):
         """Whether this client seems to speak this dialect at all: chooses the envelope for model lists and errors on
         paths that belong to no dialect. By headers, such as ``anthropic-version``."""
 
+    def for_client(self, head: RequestHead) -> Dialect:
+        """This dialect as the client of a request expects its errors and lists of models, where clients differ."""
+        return self
+
     @abc.abstractmethod
     def parse_request(self, body: bytes, head: RequestHead = NO_HEAD) -> ChatRequest:
         """``head`` is needed where the path tells the model or whether to stream. Raises ``BadRequestError`` (with
@@ -209,4 +213,10 @@ class Dialect(abc.ABC):
     def continued(self, request: ChatRequest, kept: KeptReply) -> ChatRequest:
         """A request with the conversation before it in the place of the id that names it (``previous``)."""
         said = Message("assistant", kept.reply.choices[0].parts if kept.reply.choices else ())
-        return replace(request, messages=(*kept.request.messages, said, *request.messages), previous=None)
+        messages = (*kept.request.messages, said, *request.messages)
+        return replace(request, messages=messages, previous=kept.request.previous)
+
+    def resolved(self, request: ChatRequest, kept: Callable[[str], KeptReply | None]) -> ChatRequest:
+        """A request that says itself what it quoted of kept replies by their ids; the same one if it did not. ``kept``
+        finds a reply by its id."""
+        return request

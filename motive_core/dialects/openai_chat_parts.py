@@ -6,7 +6,10 @@ message, no request and no event. ``SDK`` in these files is ``openai`` for Pytho
 ``extra`` of a part mirrors the wire: members that the IR has no field for, those of the inner object under its name
 (``{"image_url": {"detail": "high"}}``). Two marks are written the same way: ``{"function_call": {...}}`` on a call that
 came as the legacy ``function_call`` of its message, and an ``OpaquePart`` of ``{"tool_calls": {...}}`` for a tool call
-of a type that we don't know.
+of a type that we don't know. A third is ``{"thinking": {...}}``, on reasoning that stands in the content of an
+assistant (Mistral), with what its chunk has beside its text; a signature in it is for that host alone.
+
+Arguments that are an object (which Mistral's API takes) become its text, compact.
 
 A blob by URL without a media type is an image: ``image_url`` does not tell its type.
 """
@@ -16,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from motive_core.dialects.exact import exact
 from motive_core.dialects.fields import TYPE_NAMES, Malformed, member, optional, rest, typed
 from motive_core.errors import BadRequestError
 from motive_core.ir import (
@@ -32,8 +36,10 @@ from motive_core.ir import (
 )
 
 NAME: Final = "openai-chat"
+THINKING: Final = "thinking"
+"""The type of a chunk of reasoning in a content, and the mark of reasoning that came so."""
 
-_FILE_ID: Final = "file-id:"
+FILE_ID: Final = "file-id:"
 _AUDIO_TYPES: Final[Mapping[str, str]] = {"mp3": "audio/mpeg"}
 """Formats of ``input_audio`` that are not the second half of their media type."""
 _AUDIO_FORMATS: Final = {media_type: name for name, media_type in _AUDIO_TYPES.items()}
@@ -75,9 +81,9 @@ def unnest(extra: Extra, key: str, inner: dict[str, Json]) -> dict[str, Json]:
     return {**extra, key: {**inner, **more} if isinstance(more, Mapping) else inner}
 
 
-def parse_content(content: Json, where: str, *, refusals: bool = False) -> tuple[Part, ...]:
-    """The parts of a ``content``: a string, a list of parts, or null for none. ``refusals``: it is an assistant's,
-    which may have refusal parts in it. Raises ``Malformed``."""
+def parse_content(content: Json, where: str, *, by_assistant: bool = False) -> tuple[Part, ...]:
+    """The parts of a ``content``: a string, a list of parts, or null for none. ``by_assistant``: it may have refusals
+    and reasoning in it. Raises ``Malformed``."""
     if isinstance(content, str):
         return (TextPart(content),)
     if content is None:
@@ -86,32 +92,59 @@ def parse_content(content: Json, where: str, *, refusals: bool = False) -> tuple
         got = TYPE_NAMES.get(type(content), "another type")
         why = f"Invalid type for '{where}': expected one of a string or array of objects, but got {got} instead."
         raise Malformed(where, why, code="invalid_type")
-    return tuple([_parse_part(part, f"{where}[{n}]", refusals=refusals) for n, part in enumerate(content)])
+    return tuple([_parse_part(part, f"{where}[{n}]", by_assistant=by_assistant) for n, part in enumerate(content)])
 
 
-def _parse_part(raw: Json, where: str, *, refusals: bool) -> Part:
+def _parse_part(raw: Json, where: str, *, by_assistant: bool) -> Part:
     raw = typed(raw, dict, where)
     match member(raw, "type", str, where):
         case "text":
             return TextPart(member(raw, "text", str, where), extra=rest(raw, "type", "text") or NO_EXTRA)
-        case "refusal" if refusals:
+        case "refusal" if by_assistant:
             return RefusalPart(member(raw, "refusal", str, where), extra=rest(raw, "type", "refusal") or NO_EXTRA)
         case "image_url":
             if isinstance(raw.get("image_url"), str):
                 raw = {**raw, "image_url": {"url": raw["image_url"]}}
             url = member(member(raw, "image_url", dict, where), "url", str, f"{where}.image_url")
             extra = nested(raw, ("type",), "image_url", "url")
-            return _from_data_url(url, None, extra) or BlobPart("", url=url, extra=extra)
-        case "input_audio":
-            sound = member(raw, "input_audio", dict, where)
-            data = member(sound, "data", str, f"{where}.input_audio")
-            form = member(sound, "format", str, f"{where}.input_audio")
-            extra = nested(raw, ("type",), "input_audio", "data", "format")
-            return BlobPart(_AUDIO_TYPES.get(form, f"audio/{form}"), data=data, extra=extra)
+            return from_data_url(url, None, extra) or BlobPart("", url=url, extra=extra)
+        case "input_audio" if not isinstance(raw.get("input_audio"), str):  # Mistral's is base64 or a URL, as text
+            return parse_audio(raw, where)
         case "file":
             return _parse_file(raw) or OpaquePart(NAME, raw)
+        case "thinking" if by_assistant:
+            return _parse_thinking(raw) or OpaquePart(NAME, raw)
         case _:
             return OpaquePart(NAME, raw)
+
+
+def _parse_thinking(raw: dict[str, Json]) -> ReasoningPart | None:
+    """A chunk of reasoning; None if there is more than text in it."""
+    texts = []
+    chunks = raw.get(THINKING)
+    for chunk in chunks if isinstance(chunks, list) else (None,):
+        match chunk:
+            case {"type": "text", "text": str(text), **others} if not others:
+                texts.append(text)
+            case _:
+                return None
+    return ReasoningPart("".join(texts), extra={THINKING: rest(raw, "type", THINKING)})
+
+
+def render_thinking(text: str, extra: Extra = NO_EXTRA) -> dict[str, Json]:
+    """A chunk of reasoning; ``extra`` is that of its part."""
+    more = extra.get(THINKING)
+    chunks = [{"type": "text", "text": text}] if text else []
+    return {"type": THINKING, THINKING: chunks, **(more if isinstance(more, Mapping) else {})}
+
+
+def parse_audio(raw: dict[str, Json], where: str) -> BlobPart:
+    """A part of type ``input_audio``. Raises ``Malformed``."""
+    sound = member(raw, "input_audio", dict, where)
+    data = member(sound, "data", str, f"{where}.input_audio")
+    form = member(sound, "format", str, f"{where}.input_audio")
+    extra = nested(raw, ("type",), "input_audio", "data", "format")
+    return BlobPart(_AUDIO_TYPES.get(form, f"audio/{form}"), data=data, extra=extra)
 
 
 def _parse_file(raw: dict[str, Json]) -> BlobPart | None:
@@ -125,15 +158,15 @@ def _parse_file(raw: dict[str, Json]) -> BlobPart | None:
         return None
     extra = nested(raw, ("type",), "file", "file_id", "file_data", "filename")
     if isinstance(file_id, str) and data is None:
-        return BlobPart("", url=_FILE_ID + file_id, name=name, extra=extra)
+        return BlobPart("", url=FILE_ID + file_id, name=name, extra=extra)
     if not isinstance(data, str) or file_id is not None:
         return None
     if ":" in data:
-        return _from_data_url(data, name, extra)
+        return from_data_url(data, name, extra)
     return BlobPart("", data=data, name=name, extra=extra)
 
 
-def _from_data_url(url: str, name: str | None, extra: Extra) -> BlobPart | None:
+def from_data_url(url: str, name: str | None, extra: Extra) -> BlobPart | None:
     """A ``data:`` URL in base64 (RFC 2397) as a blob; None for any other URL."""
     head, comma, data = url.partition(",")
     if not comma or head[:5].lower() != "data:" or head[-7:].lower() != ";base64":
@@ -153,8 +186,8 @@ def render_blob(part: BlobPart, *, own: bool) -> dict[str, Json] | None:
     file = own and ("file" in extra or part.name is not None)
     if part.data is None:
         url = part.url or ""
-        if url.startswith(_FILE_ID):
-            return _file(part, {"file_id": url.removeprefix(_FILE_ID)}, extra) if own else None
+        if url.startswith(FILE_ID):
+            return _file(part, {"file_id": url.removeprefix(FILE_ID)}, extra) if own else None
         if image or not part.media_type:
             return {"type": "image_url", **unnest(extra, "image_url", {"url": url})}
         return None
@@ -192,10 +225,13 @@ def parse_call(raw: Json, where: str) -> ToolCallPart | OpaquePart:
         case _:
             return OpaquePart(NAME, {"tool_calls": raw})
     body = member(raw, kind, dict, where)
+    arguments = body.get(text)
+    if kind == "custom" or not isinstance(arguments, dict):
+        arguments = optional(body, text, str, f"{where}.{kind}") or ""
     return ToolCallPart(
         optional(raw, "id", str, where) or "",
         member(body, "name", str, f"{where}.{kind}"),
-        optional(body, text, str, f"{where}.{kind}") or "",
+        arguments if isinstance(arguments, str) else exact(arguments),
         custom=kind == "custom",
         extra=nested(raw, ("id", "type", "index", "function_call"), kind, "name", text),
     )

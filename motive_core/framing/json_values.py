@@ -16,6 +16,7 @@ VALUE_LIMIT_BYTES: Final = 16 * 1024 * 1024
 """Default bound on one value."""
 
 _BLANK: Final = b" \t\r\n"
+_BLANKS: Final = re.compile(rb"[ \t\r\n]*+")
 _STRING_OR_BRACKET: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|["{}\[\]]', re.DOTALL)
 _STRING_END: Final = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+("|\\?\Z)', re.DOTALL)
 
@@ -66,27 +67,24 @@ class JsonLinesDecoder(_ValuesDecoder):
 
     def __init__(self, limit_bytes: int = VALUE_LIMIT_BYTES) -> None:
         super().__init__(limit_bytes)
-        # In pieces, so that a long line in many chunks is not copied again and again.
-        self._pending: list[bytes] = []
-        self._size = 0
+        # It grows in place, so that a long line in many chunks is not copied again and again.
+        self._pending = bytearray()
 
     def _take(self, data: bytes, values: list[bytes]) -> None:
         *lines, rest = data.split(b"\n")
         if lines and self._pending:
-            lines[0] = b"".join([*self._pending, lines[0]])
+            lines[0] = bytes(self._pending + lines[0])
             self._pending.clear()
-            self._size = 0
         for line in lines:
             if line := line.strip(_BLANK):
                 self._check(len(line))
                 values.append(line)
         if rest:
-            self._pending.append(rest)
-            self._size += len(rest)
-            self._check(self._size)
+            self._pending += rest
+            self._check(len(self._pending))
 
     def _take_end(self, values: list[bytes]) -> None:
-        if line := b"".join(self._pending).strip(_BLANK):
+        if line := bytes(self._pending).strip(_BLANK):
             values.append(line)
         self._pending.clear()
 
@@ -101,11 +99,13 @@ class JsonArrayDecoder(_ValuesDecoder):
         super().__init__(limit_bytes)
         self.complete = False
         self._in_array = False
+        # What may come next between two objects.
+        self._after_object = False
+        self._after_comma = False
         self._depth = 0
         self._in_string = False
         self._escaped = False
-        self._pieces: list[bytes] = []
-        self._size = 0
+        self._value = bytearray()
 
     def _take(self, data: bytes, values: list[bytes]) -> None:
         place = 0
@@ -114,35 +114,35 @@ class JsonArrayDecoder(_ValuesDecoder):
                 place = self._between(data, place)
                 continue
             end = self._through(data, place)
-            piece = data[place:end]
-            self._pieces.append(piece)
-            self._size += len(piece)
-            self._check(self._size)
+            self._value += data[place:end]
+            self._check(len(self._value))
             place = end
             if self._depth == 0:
-                values.append(b"".join(self._pieces))
-                self._pieces.clear()
-                self._size = 0
+                values.append(bytes(self._value))
+                self._value.clear()
+                self._after_object = True
                 self.complete = not self._in_array
 
     def _between(self, data: bytes, place: int) -> int:
-        """Past one byte between objects, up to the first one of an object."""
-        byte = data[place : place + 1]
-        if byte in (b" ", b"\t", b"\r", b"\n"):
-            return place + 1
+        """Past white space and one byte between objects, up to the first one of an object."""
+        found = _BLANKS.match(data, place)
+        assert found is not None  # it matches anything
+        place = found.end()
+        if place == len(data):
+            return place
         if self.complete:
             raise FramingError("something follows the end of the array")
-        match byte:
+        match data[place : place + 1]:
             case b"[" if not self._in_array:
                 self._in_array = True
-            case b"]" if self._in_array:
+            case b"]" if self._in_array and not self._after_comma:
                 self.complete = True
-            case b"," if self._in_array:
-                pass
-            case b"{":
+            case b"," if self._after_object:
+                self._after_object, self._after_comma = False, True
+            case b"{" if not self._after_object:
                 self._depth = 1
-                self._pieces.append(b"{")
-                self._size = 1
+                self._value += b"{"
+                self._after_comma = False
             case _:
                 raise FramingError("the stream is no array of objects")
         return place + 1

@@ -17,6 +17,8 @@ class FakePort:
     body: bytes = b""
     chunks: AsyncIterator[bytes] | None = None
     service: str | None = None
+    passed: bytes | None = None
+    """The body that took the place of the request's own when it was passed on."""
 
     def respond(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         self.told.append("respond")
@@ -28,4 +30,4 @@ class FakePort:
 
     def pass_through(self, service: str | None, body: bytes | None = None) -> None:
         self.told.append("pass")
-        self.service = service
+        self.service, self.passed = service, body

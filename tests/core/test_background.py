@@ -281,9 +281,6 @@ class TestBuiltInTable:
         assert table.match(chat(*earlier.messages, say("assistant", "{}"), say("user", "and now?")), {}) is None
         assert table.match(chat(*earlier.messages, say("assistant", "{}")), {}) is None
 
-    def test_nothing_at_all(self, table: BackgroundTable) -> None:
-        assert table.match(chat(), {}) is None
-
 
 def titled(table: BackgroundTable, words: str) -> str:
     request = asks(f"Given the following... please reply with a title for the chat, short.\n\n{words}")
@@ -441,3 +438,21 @@ class TestOwnTable:
     def test_fields(self, extra: Mapping[str, Any], matches: bool) -> None:
         table = self.table({"name": "mine", "match": {"field": {"a.b": "^(yes|true|7)$"}}, "reply": ""})
         assert (table.match(chat(say("user", "x"), extra=extra), {}) is not None) is matches
+
+
+class TestNothingAsked:
+    """Only Ollama has requests without messages."""
+
+    @pytest.mark.parametrize(
+        "wanted", [None, ResponseFormat("json_object"), ResponseFormat("json_schema", schema={"type": "object"})]
+    )
+    def test_it_is_no_turn_and_nothing_is_said_to_it(
+        self, table: BackgroundTable, wanted: ResponseFormat | None
+    ) -> None:
+        request = chat(response_format=wanted)
+        task = recognised(table, request)
+        assert task.name == "nothing asked"
+        assert table.answer(task, request) == ""
+
+    def test_what_goes_on_with_an_earlier_reply_asks_something(self, table: BackgroundTable) -> None:
+        assert table.match(chat(previous="resp_1"), {}) is None

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import AsyncIterator
 
 import pytest
 
 from motive_core.dialects import DIALECTS, Dialect, RequestHead
+from motive_core.dialects.degrade import as_text
 from motive_core.errors import HoldTimeoutError
 from motive_core.estimate import estimate_usage
 from motive_core.exchange import Exchange, session_header, tokens
 from motive_core.ir import BlobPart, ChatRequest, Choice, Message, TextPart, ToolCallPart, ToolResultPart
 from motive_core.stream import Failed, collect
+from tests.core.dialects.carries import carries
 from tests.core.ports import FakePort
 
 TEXT = "Grüße,\n\n\tdef f():\n\t\treturn '🐉'  \n"
@@ -51,9 +55,11 @@ def test_a_whole_reply(dialect: Dialect) -> None:
     exchange, port = exchange_of(dialect)
     assert exchange.answer((TextPart(TEXT),))
     reply = dialect.parse_reply(port.body)
-    assert (port.status, exchange.ending, reply.model) == (200, "replied", "npc")
+    assert (port.status, exchange.ending) == (200, "replied")
+    assert reply.model in ("npc", "")  # some wires have none, nor an id
     assert reply.choices[0].parts == (TextPart(TEXT),)
-    assert "ex1" in reply.reply_id
+    if reply.reply_id:
+        assert "ex1" in reply.reply_id
     assert reply.usage is not None and reply.usage.output_tokens == -(-len(TEXT) // 4)
     assert port.headers["content-type"] == "application/json"
     assert port.headers["x-request-id"] == "ex1" and port.headers["x-motive-session"] == "npc"
@@ -67,8 +73,13 @@ def test_a_streamed_reply_is_one_write(dialect: Dialect) -> None:
     assert exchange.answer((TextPart(TEXT), call), "tool_calls")
     decoder = dialect.decoder()
     reply = collect([*decoder.feed(port.body), *decoder.close()])
-    assert port.told == ["respond"] and port.headers["content-type"] == dialect.stream_type
-    assert reply.choices[0].parts == (TextPart(TEXT), call)
+    assert port.told == ["respond"] and port.headers["content-type"] == dialect.content_type(exchange.request)
+    if not carries(dialect.name).calls:
+        assert reply.choices[0].parts == (TextPart(f"{TEXT}\n\n{as_text(call)}"),)
+        return
+    text, called = reply.choices[0].parts
+    assert text == TextPart(TEXT) and isinstance(called, ToolCallPart)
+    assert (called.name, json.loads(called.arguments)) == ("f", {"a": 1})
     assert reply.choices[0].finish_reason == "tool_calls"
 
 
@@ -89,14 +100,19 @@ async def test_a_paced_reply_can_be_cut(dialect: Dialect) -> None:
     assert not exchange.cut(HoldTimeoutError("Too early."))
     assert exchange.answer((TextPart(TEXT),))
     assert port.chunks is not None
-    first = await anext(port.chunks)
+    # The first words are awaited by now; before them some wires say nothing.
+    reading = asyncio.ensure_future(_joined(port.chunks))
+    await asyncio.sleep(0)
     assert exchange.cut(HoldTimeoutError("Enough."))
     assert not exchange.cut(HoldTimeoutError("Too late."))
-    rest = b"".join([chunk async for chunk in port.chunks])
     decoder = dialect.decoder()
-    last = [*decoder.feed(first), *decoder.feed(rest), *decoder.close()][-1]
+    last = [*decoder.feed(await reading), *decoder.close()][-1]
     assert isinstance(last, Failed)
     assert "Enough." in str(last.error)
+
+
+async def _joined(chunks: AsyncIterator[bytes]) -> bytes:
+    return b"".join([chunk async for chunk in chunks])
 
 
 def test_a_port_that_cannot_stream_gets_a_paced_reply_at_once(dialect: Dialect) -> None:
@@ -108,7 +124,8 @@ def test_a_port_that_cannot_stream_gets_a_paced_reply_at_once(dialect: Dialect) 
 def test_an_error(dialect: Dialect) -> None:
     exchange, port = exchange_of(dialect, stream=True)
     assert exchange.fail(HoldTimeoutError("Nobody answered in time."))
-    assert (port.status, exchange.ending) == (504, "failed")
+    error = HoldTimeoutError("")
+    assert (port.status, exchange.ending) == (dialect.error_status(error), "failed")
     assert port.headers["x-should-retry"] == "false" and port.headers["x-motive-session"] == "npc"
     assert "Nobody answered in time." in json.dumps(json.loads(port.body))
 

@@ -17,6 +17,7 @@ from motive_core.session import Rules
 from tests.core.ports import FakePort
 
 PATHS = {"openai-chat": "/v1/chat/completions", "anthropic-messages": "/v1/messages"}
+ALL_PATHS = {**PATHS, "ollama-chat": "/api/chat", "ollama-generate": "/api/generate"}
 TITLE = "### Task:\nGenerate a concise, 3-5 word title with an emoji summarizing the chat history.\n"
 
 
@@ -43,7 +44,7 @@ class Client:
         fields = {"user-agent": self.agent, **self.headers}
         fields |= {name.replace("_", "-"): value for name, value in headers.items()}
         host = "api.openai.com" if self.listener == "forward" else "127.0.0.1"
-        head = RequestHead("POST", host, 443, PATHS[self.dialect], headers=fields)
+        head = RequestHead("POST", host, 443, ALL_PATHS[self.dialect], headers=fields)
         dialect = Gateway.dialect_of(head)
         assert dialect is not None
         port = FakePort()
@@ -184,6 +185,52 @@ class TestBackgroundCalls:
         assert port.told == ["pass"]
 
 
+class TestNothingAsked:
+    """Ollama loads and unloads models by calls that ask nothing."""
+
+    OLLAMA = "ollama-chat"
+    LOAD = b'{"model": "npc:latest"}'
+    UNLOAD = b'{"model": "npc", "messages": [], "keep_alive": 0, "stream": true}'
+
+    @pytest.mark.parametrize(("body", "reason"), [(LOAD, "load"), (UNLOAD, "unload")])
+    async def test_it_is_answered_at_once_and_opens_no_session(
+        self, gateway: Gateway, body: bytes, reason: str
+    ) -> None:
+        port = await Client(gateway, "ui", self.OLLAMA).send(body)
+        assert (port.status, port.headers["content-type"]) == (200, "application/json")
+        told = json.loads(port.body)
+        assert (told["done"], told["done_reason"], told["message"]["content"]) == (True, reason, "")
+        assert told["model"] == json.loads(body)["model"]
+        assert await gateway.sessions() == []
+
+    async def test_it_is_no_turn_of_a_session(self, gateway: Gateway) -> None:
+        person, ui = Client(gateway, "person", self.OLLAMA), Client(gateway, "ui")
+        joined = await person.say("ping", stream=False)
+        await person.send(self.LOAD)
+        await person.send(self.UNLOAD)
+        assert not joined.told
+        await ui.say("Where is the troll?")
+        assert json.loads(joined.body)["message"]["content"] == "Where is the troll?"
+
+    async def test_it_passes_where_the_app_does(self, gateway: Gateway) -> None:
+        port = await Client(gateway, "ui", self.OLLAMA, listener="forward").send(self.LOAD)
+        assert port.told == ["pass"]
+
+    async def test_a_name_with_the_latest_tag_is_the_same_session(self, gateway: Gateway) -> None:
+        person, ui = Client(gateway, "person", self.OLLAMA), Client(gateway, "ui", self.OLLAMA)
+        joined = await person.say("ping", "npc:latest", stream=False)
+        await ui.say("Who goes there?", "npc", stream=False)
+        told = json.loads(joined.body)
+        assert (told["model"], told["message"]["content"]) == ("npc:latest", "Who goes there?")
+
+    async def test_a_role_may_stand_before_the_latest_tag(self, gateway: Gateway) -> None:
+        person, ui = Client(gateway, "person", self.OLLAMA), Client(gateway, "ui", self.OLLAMA)
+        asked = await ui.say("Who goes there?", "npc@asker:latest", stream=False)
+        joined = await person.say("Hello?", "npc@answerer:latest", stream=False)
+        assert json.loads(joined.body)["message"]["content"] == "Who goes there?"
+        assert not asked.told
+
+
 class TestTime:
     async def test_a_call_that_nobody_answers_ends_with_an_error(self, clock: Clock) -> None:
         gateway = Gateway(config(timing={"handshake_timeout_s": 5}), clock=clock)
@@ -274,8 +321,8 @@ class TestToolCalls:
 
 
 async def test_every_dialect_is_found_by_its_path() -> None:
-    assert {dialect.name for dialect in DIALECTS} == set(PATHS)
-    for name, path in PATHS.items():
+    assert {dialect.name for dialect in DIALECTS} >= set(ALL_PATHS)
+    for name, path in ALL_PATHS.items():
         for base in ("", "/openai", "/api/x"):
             found = Gateway.dialect_of(RequestHead("POST", "h", 80, base + path))
             assert found is not None and found.name == name

@@ -43,7 +43,8 @@ class Service(ThreadingHTTPServer):
         self.serve(200, {"content-type": self.dialect.stream_type, **self.dialect.reply_headers("req_1")}, *pieces)
 
     def serve_error(self, error: MotiveError) -> None:
-        self.serve(error.status, self.dialect.error_headers(error, "req_1"), self.dialect.render_error(error, "req_1"))
+        headers, body = self.dialect.error_headers(error, "req_1"), self.dialect.render_error(error, "req_1")
+        self.serve(self.dialect.error_status(error), headers, body)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -54,6 +55,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer()
 
     def do_POST(self) -> None:
+        self._answer()
+
+    def do_DELETE(self) -> None:
         self._answer()
 
     def _answer(self) -> None:

@@ -22,7 +22,13 @@ import trustme
 
 from tests.e2e.standin_http2 import serve_http2
 
-NAMES: Final = ("api.openai.com", "api.anthropic.com", "example.org", "other.example")
+NAMES: Final = (
+    "api.openai.com",
+    "api.anthropic.com",
+    "bedrock-runtime.us-east-1.amazonaws.com",
+    "example.org",
+    "other.example",
+)
 _READ_BYTES: Final = 65536
 _DEADLINE_S: Final = 30.0
 

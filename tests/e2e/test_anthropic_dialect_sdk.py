@@ -219,7 +219,15 @@ def test_pieces_of_a_tool_call_arrive_as_they_are_said(service: Service, client:
     assert "".join(pieces) == TOOL.arguments
 
 
-@pytest.mark.parametrize("path", sorted(WIRE.glob("*.reply.json")), ids=lambda path: path.name)
+BETA = ("compaction", "fallback", "mcp")
+"""Golden replies with blocks that only the beta namespace of the SDK knows; see ``test_anthropic_extras_sdk``."""
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in sorted(WIRE.glob("*.reply.json")) if not path.name.startswith(BETA)],
+    ids=lambda path: path.name,
+)
 def test_replies_of_the_live_api_are_rendered_as_the_sdk_wants_them(path: Path) -> None:
     reply = DIALECT.parse_reply(path.read_bytes())
 
@@ -234,7 +242,7 @@ def test_replies_of_the_live_api_are_rendered_as_the_sdk_wants_them(path: Path) 
 def test_the_stream_of_the_live_api_gives_the_sdk_the_same_message_as_ours(
     service: Service, client: anthropic.Anthropic
 ) -> None:
-    for path in sorted(WIRE.glob("*.stream.sse")):
+    for path in [path for path in sorted(WIRE.glob("*.stream.sse")) if not path.name.startswith(BETA)]:
         messages = []
         decoder = DIALECT.decoder()
         events = [*decoder.feed(path.read_bytes()), *decoder.close()]

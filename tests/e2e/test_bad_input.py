@@ -86,7 +86,7 @@ def check_error(reply: httpx.Response, dialect: DialectName, status: int) -> dic
         (b'{"model": "m", "messages": "hi", "max_tokens": 9}', "messages"),
         (b'{"model": "m", "messages": ["hi"], "max_tokens": 9}', "messages"),
         (b'{"model": "m", "messages": [{"role": "user", "content": 5}], "max_tokens": 9}', "messages"),
-        (b'{"model": "m", "messages": [{"role": "wizard", "content": "x"}], "max_tokens": 9}', "messages"),
+        (b'{"model": "m", "messages": [{"role": 5, "content": "x"}], "max_tokens": 9}', "messages"),
         # A lone surrogate is JSON's grammar, but no text that could be sent on.
         (b'{"model": "m", "messages": [{"role": "user", "content": "\\ud83d"}], "max_tokens": 9}', None),
         (b"[" * 100_000, None),

@@ -156,7 +156,7 @@ async def test_session_with_any_name_can_be_ended(
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("GET", "/", 404),
+        ("GET", "/nothing", 404),
         ("GET", "/v1/nothing", 404),
         ("POST", "/v1/embeddings", 404),
         ("GET", "/p/token", 404),
@@ -181,6 +181,20 @@ async def test_anything_else_is_refused_helpfully(
     assert bool(reply.headers.get("allow")) == (status == 405)
     assert reply.headers["x-should-retry"] == "false"
     assert not service.requests
+
+
+@pytest.mark.parametrize(
+    ("headers", "kind"),
+    [(ANTHROPIC, "error"), ({"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}, None)],
+    ids=["anthropic", "browser"],
+)
+async def test_root_is_not_served_to_who_does_not_look_for_ollama(
+    site: httpx.AsyncClient, headers: dict[str, str], kind: str | None
+) -> None:
+    reply = await site.get("/", headers=headers)
+    assert reply.status_code == 404
+    assert reply.json().get("type") == kind
+    assert "GET / is not served here" in reply.json()["error"]["message"]
 
 
 async def test_sdk_on_a_path_that_is_not_served(at_meeting: Link) -> None:

@@ -113,6 +113,11 @@ def encode(dialect: Dialect, events: Iterator[ReplyEvent] | list[ReplyEvent]) ->
     return dialect.encoder(asking(dialect)).encode_all(events)
 
 
+def in_words(reply: Reply) -> list[object]:
+    """What the choices of a reply say, and how they end."""
+    return [(choice.parts, choice.finish_reason, choice.stop_sequence) for choice in reply.choices]
+
+
 def golden_reply(golden: Golden) -> Reply:
     return golden[0].parse_reply(read(golden, ".reply.json"))
 
@@ -142,9 +147,7 @@ def test_a_reply_is_the_same_whole_and_streamed(golden: Golden) -> None:
     whole = golden_reply(golden)
     streamed = collect(decode(golden[0], golden_stream(golden)))
 
-    assert [(choice.parts, choice.finish_reason, choice.stop_sequence) for choice in streamed.choices] == [
-        (choice.parts, choice.finish_reason, choice.stop_sequence) for choice in whole.choices
-    ]
+    assert in_words(streamed) == in_words(whole)
     assert streamed.usage == whole.usage
     assert (streamed.reply_id, streamed.model, streamed.created) == (whole.reply_id, whole.model, whole.created)
     assert streamed.dialect == whole.dialect == golden[0].name
@@ -192,7 +195,8 @@ def test_a_stream_that_is_cut_never_passes_for_a_whole_one(golden: Golden) -> No
             collector.add(event)
         assert collector.complete == (collector.error is None), f"cut at {at}"
         if collector.complete:
-            assert collector.reply().choices == whole.choices, f"cut at {at}"
+            # What may follow the choices (usage, a host's times) is lost without a sign.
+            assert in_words(collector.reply()) == in_words(whole), f"cut at {at}"
 
 
 @REPLIES
@@ -367,7 +371,10 @@ def test_a_request_says_the_same_in_another_dialect(source: Dialect, target: Dia
                 for one in calls_of(there)
             ), f"{path.name}: {call}"
         assert len(calls_of(there)) >= len(calls_of(here))
-        assert [tool.name for tool in there.tools] == [tool.name for tool in here.tools if tool.raw is None]
+        # A service may want that tools are offered wherever there are calls.
+        wanted = [tool.name for tool in here.tools if tool.raw is None] or {call.name for call in calls_of(here)}
+        offered = [tool.name for tool in there.tools]
+        assert offered == wanted or (isinstance(wanted, set) and wanted.issuperset(offered)), path.name
 
 
 def assert_still_says(here: ChatRequest, there: ChatRequest, name: str = "") -> None:

@@ -260,10 +260,38 @@ def test_a_tool_call_of_an_unknown_type_stays_as_it_is() -> None:
 
 
 def test_a_content_in_parts_is_read() -> None:
-    thinking = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}
-    choice = parse({"content": [thinking, {"type": "text", "text": "12"}, {"type": "text", "text": ""}]})
+    thinking = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}, {"type": "text", "text": "!"}]}
+    reference = {"type": "reference", "reference_ids": [1]}
+    texts = [{"type": "text", "text": "12"}, {"type": "text", "text": ""}]
+    choice = parse({"content": [{**thinking, "closed": True}, *texts, reference, *texts]})
 
-    assert choice.parts == (OpaquePart(NAME, thinking), TextPart("12"))
+    parts = (
+        ReasoningPart("hm!", extra={"thinking": {"closed": True}}),
+        TextPart("12"),
+        OpaquePart(NAME, reference),
+        TextPart("12"),
+    )
+    assert choice.parts == parts
+    assert message_of(*parts, dialect=NAME)["content"] == [
+        {"type": "thinking", "thinking": [{"type": "text", "text": "hm!"}], "closed": True},
+        {"type": "text", "text": "12"},
+        reference,
+        {"type": "text", "text": "12"},
+    ]
+    elsewhere = message_of(*parts)
+    assert elsewhere["reasoning_content"] == "hm!"
+    assert elsewhere["content"] == '12\n\n{"type":"reference","reference_ids":[1]}\n\n12'
+
+
+def test_reasoning_that_is_counted_apart_is_counted_in() -> None:
+    """The figures are those of a reply of xAI."""
+    counts = {"prompt_tokens": 10120, "completion_tokens": 1499, "total_tokens": 14428}
+    details = {"prompt_tokens_details": {"cached_tokens": 128}, "completion_tokens_details": {"reasoning_tokens": 2809}}
+    body = {"choices": [], "usage": {**counts, **details}}
+    reply = DIALECT.parse_reply(json.dumps(body).encode())
+
+    assert reply.usage == Usage(10120, 1499 + 2809, 128, 2809)
+    assert DIALECT.parse_reply(DIALECT.render_reply(REQUEST, reply)).usage == reply.usage
 
 
 def test_a_client_that_offers_functions_gets_a_function_call() -> None:

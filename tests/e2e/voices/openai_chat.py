@@ -20,12 +20,17 @@ class OpenAIChatVoice(Voice):
     endpoint = "POST /v1/chat/completions"
     can = Can()
     finishes = ("stop", "tool_calls")
+    reasoning_field = "reasoning_content"
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.history: list[Any] = []
         self.settings: dict[str, Any] = {}
-        self.client = openai.AsyncOpenAI(
+        self.client = self.make_client()
+
+    def make_client(self) -> Any:
+        """The SDK's client; those of compatible hosts have others."""
+        return openai.AsyncOpenAI(
             base_url=self.link.base_url("openai"),
             api_key=self.api_key,
             max_retries=0,
@@ -65,7 +70,7 @@ class OpenAIChatVoice(Voice):
         heard = await (self._streamed() if self.streamed else self._whole())
         message: dict[str, Any] = {"role": "assistant", "content": heard.text or None}
         if heard.reasoning:
-            message["reasoning_content"] = heard.reasoning
+            message[self.reasoning_field] = heard.reasoning
         if heard.calls:
             message["tool_calls"] = [
                 {"id": one.call_id, "type": "function", "function": {"name": one.name, "arguments": one.arguments}}
@@ -81,7 +86,7 @@ class OpenAIChatVoice(Voice):
         (choice,) = reply.choices
         return Heard(
             choice.message.content or "",
-            getattr(choice.message, "reasoning_content", ""),
+            getattr(choice.message, self.reasoning_field, None) or "",
             [
                 Call(one.id, one.function.name, one.function.arguments, json.loads(one.function.arguments))
                 for one in choice.message.tool_calls or ()

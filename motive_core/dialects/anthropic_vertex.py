@@ -1,0 +1,63 @@
+"""The paths of Anthropic's models on Vertex AI: ``.../publishers/anthropic/models/{model}:rawPredict``.
+
+Owns the two ways between a path and what it names. Knows no body: that is the one of the Messages API without
+``model``, and with ``anthropic_version``, which tells that it is one of Anthropic's.
+
+A path may have another one before it (a gateway's), which is not kept, and may come without a version, as by the SDK
+that is given a base URL.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote, unquote
+
+from motive_core.dialects.base import RequestHead
+
+VERSION: Final = "vertex-2023-10-16"
+"""What a body has as its ``anthropic_version``."""
+
+_STREAMED: Final = "streamRawPredict"
+_COUNT: Final = "count-tokens"
+"""What stands in the place of a model where tokens are counted (SDK: ``lib/vertex/_client.py``)."""
+
+_CALL: Final = re.compile(
+    r"(?P<models>/(?:v\d[a-z\d]*/)?(?:projects/[^/]+/locations/[^/]+/)?publishers/anthropic/models)"
+    r"/(?P<model>.+):(?P<method>rawPredict|streamRawPredict)\Z"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a path names. ``models`` is where the models are, still percent-encoded; ``model`` is not."""
+
+    models: str
+    model: str
+    stream: bool
+
+
+def _place_of(head: RequestHead) -> Place | None:
+    found = _CALL.search(head.path) if head.method == "POST" else None
+    if found is None:
+        return None
+    models = found["models"] if found["models"].startswith("/v") else f"/v1{found['models']}"
+    return Place(models, unquote(found["model"]), found["method"] == _STREAMED)
+
+
+def call_of(head: RequestHead) -> Place | None:
+    """The model that a path calls; None if it is no such path."""
+    place = _place_of(head)
+    return None if place is None or place.model == _COUNT else place
+
+
+def is_count(head: RequestHead) -> bool:
+    """Whether a path counts the tokens of a request, whose body names the model."""
+    place = _place_of(head)
+    return place is not None and place.model == _COUNT
+
+
+def target_of(models: str, model: str, *, stream: bool) -> str:
+    """The path of a call."""
+    return f"{models}/{quote(model, safe='@')}:{_STREAMED if stream else 'rawPredict'}"
