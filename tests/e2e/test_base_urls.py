@@ -41,7 +41,7 @@ def _gemini() -> list[str]:
 
 def _cohere() -> list[str]:
     with cohere.ClientV2("co-test") as client:
-        return [model.name or "" for model in client.models.list().models]
+        return [model.name or "" for model in client.models.list(page_size=1000).models]
 
 
 def _ollama() -> list[str]:

@@ -260,11 +260,15 @@ def test_a_custom_tool(service: Service, client: openai.OpenAI) -> None:
     assert (message.tool_calls[0].custom.name, message.tool_calls[0].custom.input) == (call.name, call.arguments)
 
 
+OF_OTHER_HOSTS = ("mistral_references", "unknown_finish", "groq_reasoning", "mistral_thinking")
+"""A finish reason, a service tier and chunks of thinking that OpenAI itself does not have."""
+
+
 @pytest.mark.parametrize("path", sorted(WIRE.glob("*.reply.json")), ids=lambda path: path.name)
 def test_replies_of_services_are_rendered_as_the_sdk_wants_them(path: Path) -> None:
     reply = DIALECT.parse_reply(path.read_bytes())
-    if any("finish_reason" in choice.extra for choice in reply.choices):
-        # The SDK's models do not know this service's own finish reason; another dialect's reply never has it.
+    if path.name.partition(".")[0] in OF_OTHER_HOSTS:
+        # The SDK's models do not know what only this host says; another dialect's reply never has it.
         reply = replace(reply, dialect="")
 
     ChatCompletion.model_validate_json(DIALECT.render_reply(REQUEST, reply), strict=True)

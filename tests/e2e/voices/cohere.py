@@ -67,7 +67,7 @@ class CohereVoice(Voice):
         self.settings["response_format"] = {"type": "json_object", "json_schema": schema}
 
     async def models(self) -> list[str]:
-        return [model.name or "" for model in (await self.client.models.list()).models]
+        return [model.name or "" for model in (await self.client.models.list(page_size=1000)).models]
 
     async def send(self) -> Heard:
         call = {"model": self.model, "messages": list(self.history), **self.settings}
