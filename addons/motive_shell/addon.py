@@ -33,6 +33,7 @@ from motive_shell.trust import CERTIFICATE, write_bundle
 logger = logging.getLogger(__name__)
 
 _DRAIN_S: Final = 2.0
+_HTTP2_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\n"
 _STREAMED_UPLOAD_BYTES: Final = 1024 * 1024
 _REPOSITORY: Final = Path(__file__).resolve().parents[2]
 
@@ -156,9 +157,17 @@ class Motive:
             data.ignore_connection = True
 
     def next_layer(self, nextlayer: layer.NextLayer) -> None:
-        """What goes to another host is not parsed, even if it is HTTP without TLS. Asked before mitmproxy decides."""
+        """What goes to another host is not parsed, even if it is HTTP without TLS. Asked before mitmproxy decides.
+
+        At the meeting point, a client may begin with HTTP/2 right away, without TLS to agree on it: so does the AWS SDK
+        for JavaScript (RFC 9113, section 3.3). mitmproxy knows HTTP/2 by what TLS agreed on only.
+        """
         context = nextlayer.context
-        if isinstance(context.client.proxy_mode, ReverseMode) or context.client.tls_established:
+        if isinstance(context.client.proxy_mode, ReverseMode):
+            if context.client.alpn is None and nextlayer.data_client().startswith(_HTTP2_PREFACE):
+                context.client.alpn = b"h2"
+            return
+        if context.client.tls_established:
             return
         address = context.server.address
         if address is None or self._configured().gateway.hosts.matches(address[0], address[1]):

@@ -13,6 +13,7 @@ from pathlib import Path
 import h2.config
 import h2.connection
 import h2.events
+import httpx
 import pytest
 
 from tests.e2e.clients import Link, Talker
@@ -234,3 +235,17 @@ async def test_curl_in_every_version(at_meeting: Link, session: str, version: st
         finally:
             process.kill()
     assert json.loads(out)["choices"][0]["message"]["content"] == "to curl"
+
+
+async def test_http_2_without_tls(at_meeting: Link, session: str) -> None:
+    """From the first byte on, as the AWS SDK for JavaScript speaks to an endpoint without TLS."""
+    async with httpx.AsyncClient(base_url=at_meeting.proxy.meeting, http1=False, http2=True, trust_env=False) as client:
+        listed = await client.get("/v1/models")
+        assert (listed.http_version, listed.status_code) == ("HTTP/2", 200)
+        body = {"model": session, "messages": [{"role": "user", "content": "Who goes there?"}]}
+        asked = asyncio.create_task(client.post("/v1/chat/completions", json=body))
+        await at_meeting.proxy.until_held(session)
+        assert (await answer(at_meeting, session, "A friend.")) == ["Who goes there?"]
+        reply = await asked
+        assert (reply.http_version, reply.status_code) == ("HTTP/2", 200)
+        assert reply.json()["choices"][0]["message"]["content"] == "A friend."
