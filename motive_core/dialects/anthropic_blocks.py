@@ -81,7 +81,11 @@ def parse_content(content: Json, where: str) -> tuple[Part, ...]:
 def parse_block(block: Json, where: str) -> Part:
     """The part that a block is: an ``OpaquePart`` if its type is unknown or the IR cannot hold it. Raises
     ``Malformed``."""
-    block = typed(block, dict, where)
+    match block:
+        case {"type": "text", "text": str(text)} if len(block) == 2:  # nearly all of them
+            return TextPart(text)
+        case _:
+            block = typed(block, dict, where)
     match member(block, "type", str, where):
         case "text":
             return TextPart(member(block, "text", str, where), extra=rest(block, "type", "text"))

@@ -130,7 +130,11 @@ def parse_parts(value: Json, where: str) -> tuple[Part, ...]:
 
 def parse_part(raw: Json, where: str) -> Part:
     """A part: an ``OpaquePart`` if the IR cannot hold it. Raises ``Malformed``."""
-    part = camel_object(raw, where)
+    match raw:
+        case {"text": str(text)} if len(raw) == 1:  # nearly all of them
+            return TextPart(text)
+        case _:
+            part = camel_object(raw, where)
     if "text" in part:
         return _parse_text(part, where)
     if "functionCall" in part:

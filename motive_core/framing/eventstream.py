@@ -1,6 +1,6 @@
 """AWS event streams (``application/vnd.amazon.eventstream``): frames with headers, a payload and two checksums.
 
-Owns the encoder and a shell around botocore's own decoder, which is the wire's definition to every AWS SDK for Python.
+Owns the encoder, the borders and checksums of frames, and a shell around botocore's own parser of headers.
 botocore is optional, and needed for decoding only: the extra ``bedrock``. Source: "Event stream encoding" in the Smithy
 specification (``smithy.io/2.0/aws/amazon-eventstream.html``), and ``botocore/eventstream.py``, version 1.44.
 """
@@ -17,7 +17,7 @@ from zlib import crc32
 from motive_core.errors import FramingError
 
 if TYPE_CHECKING:
-    from botocore.eventstream import EventStreamBuffer
+    from botocore.eventstream import EventStreamHeaderParser
 
 FRAME_LIMIT_BYTES: Final = 16 * 1024 * 1024
 """Default bound on one frame."""
@@ -27,6 +27,12 @@ _PRELUDE: Final = struct.Struct("!III")
 _CHECKED_BYTES: Final = 8
 _LEAST_BYTES: Final = _PRELUDE.size + 4
 """What stands around headers and payload: the prelude, and a checksum of all that is before it."""
+_CHECKSUM: Final = struct.Struct("!I")
+_HEADERS_LIMIT_BYTES: Final = 128 * 1024
+"""botocore's own bound."""
+_KNOWN: Final = 64
+_KNOWN_BYTES: Final = 1024
+"""How many headers are remembered, and how long they may be."""
 _STRING: Final = 7
 """The type of a header's value that is a text; the services use no other here."""
 
@@ -45,14 +51,17 @@ class Frame:
 class EventStreamDecoder:
     """Bytes in, frames out; any split of the bytes gives the same frames.
 
-    botocore's parser gets whole frames only: it would copy all that it has for each piece, and wait for as much as a
-    wrong length announces. ``feed`` and ``close`` raise ``FramingError`` for what is no event stream, for a frame over
-    ``limit_bytes``, and if botocore is missing. Frames that are complete before the fault are given first: the error is
-    then raised by the next call. A decoder that has raised is finished, and raises the same error again."""
+    Lengths and checksums are checked here, since botocore's own buffer copies all that it has for each frame, and waits
+    for as much as a wrong length announces. Headers are botocore's to read; the frames of a stream repeat a few of them
+    to the byte, so those are remembered. ``feed`` and ``close`` raise ``FramingError`` for what is no event stream, for
+    a frame over ``limit_bytes``, and if botocore is missing. Frames that are complete before the fault are given first:
+    the error is then raised by the next call. A decoder that has raised is finished, and raises the same error
+    again."""
 
     def __init__(self, limit_bytes: int = FRAME_LIMIT_BYTES) -> None:
         self._limit = limit_bytes
-        self._parser: EventStreamBuffer | None = None
+        self._parser: EventStreamHeaderParser | None = None
+        self._known: dict[bytes, tuple[str, str, str]] = {}
         self._error: FramingError | None = None
         self._pending = bytearray()
         self._wanted = _PRELUDE.size
@@ -106,24 +115,38 @@ class EventStreamDecoder:
         return int(length)
 
     def _parsed(self, data: bytes) -> Frame:
+        (checksum,) = _CHECKSUM.unpack_from(data, len(data) - _CHECKSUM.size)
+        if crc32(memoryview(data)[: -_CHECKSUM.size]) != checksum:
+            raise FramingError("not an event stream: the checksum of a frame is wrong")
+        end = _PRELUDE.size + _PRELUDE.unpack_from(data)[1]
+        payload = data[end : -_CHECKSUM.size]
+        headers = data[_PRELUDE.size : end]
+        known = self._known.get(headers)
+        if known is None:
+            known = self._read_headers(headers)
+            if len(headers) <= _KNOWN_BYTES and len(self._known) < _KNOWN:
+                self._known[headers] = known
+        return Frame(known[0], known[1], payload, known[2])
+
+    def _read_headers(self, data: bytes) -> tuple[str, str, str]:
+        if len(data) > _HEADERS_LIMIT_BYTES:
+            raise FramingError(f"not an event stream: a frame has over {_HEADERS_LIMIT_BYTES} bytes of headers")
         if self._parser is None:
             self._parser = _new_parser()
-        self._parser.add_data(data)
         try:
-            message = self._parser.next()
-            return _frame(message.headers, message.payload)
-        # What the parser meets in hostile bytes: wrong checksums and too many headers (its own errors), headers that
-        # end too early, types that there are none of, texts that are not UTF-8.
+            return _told(self._parser.parse(data))
+        # What the parser meets in hostile bytes: a name that comes twice (an error of its own), headers that end too
+        # early, types that there are none of, texts that are not UTF-8.
         except (_parser_error(), struct.error, KeyError, ValueError, TypeError) as error:
             raise FramingError(f"not an event stream: {error}") from None
 
 
-def _new_parser() -> EventStreamBuffer:
+def _new_parser() -> EventStreamHeaderParser:
     try:
-        from botocore.eventstream import EventStreamBuffer
+        from botocore.eventstream import EventStreamHeaderParser
     except ImportError:
         raise FramingError("AWS event streams need botocore: install the extra 'bedrock'") from None
-    return EventStreamBuffer()
+    return EventStreamHeaderParser()
 
 
 def _parser_error() -> type[Exception]:
@@ -133,10 +156,11 @@ def _parser_error() -> type[Exception]:
     return error
 
 
-def _frame(headers: Mapping[str, object], payload: bytes) -> Frame:
+def _told(headers: Mapping[str, object]) -> tuple[str, str, str]:
+    """Kind, name and message of a frame."""
     kind = str(headers.get(":message-type", "event"))
     name = headers.get({"exception": ":exception-type", "error": ":error-code"}.get(kind, ":event-type"), "")
-    return Frame(kind, str(name), payload, str(headers.get(":error-message", "")))
+    return kind, str(name), str(headers.get(":error-message", ""))
 
 
 def event_frame(name: str, payload: bytes) -> bytes:
