@@ -91,7 +91,8 @@ class Router:
             except BadRequestError as error:
                 return Reject(error, name)
             values = {
-                "model": model,
+                # Ollama's name for a model without a tag; its own clients add it, others that talk to it may.
+                "model": model.removesuffix(":latest"),
                 "host": facts.host,
                 "client": facts.client_host,
                 "credential": facts.credential or "",

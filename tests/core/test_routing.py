@@ -187,7 +187,11 @@ class TestSession:
     def test_what_is_put_in_is_no_template(self) -> None:
         assert answered(facts(model="{host}"), {}).session == "{host}"
 
-    @pytest.mark.parametrize("model", ["", " ", "@asker", "a\nb", "a\x00", "a\x7fb", "a\u2028b", "a\ud800", "x" * 257])
+    @pytest.mark.parametrize("model", ["llama3.2", "llama3.2:latest", "llama3.2:latest@asker"])
+    def test_the_tag_that_ollamas_clients_add_is_no_other_session(self, model: str) -> None:
+        assert answered(facts(model=model), {}).session == "llama3.2"
+
+    @pytest.mark.parametrize("model", ["", " ", ":latest", "@asker", "a\nb", "a\x00", "a\x7fb", "a\u2028b", "a\ud800", "x" * 257])
     def test_what_is_no_id(self, model: str) -> None:
         decision = decide(facts(model=model), {})
         assert isinstance(decision, Reject)
