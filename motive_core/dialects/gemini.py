@@ -22,8 +22,7 @@ A request from another dialect is rendered so that the live API takes it:
 * left out are tools of another vendor's own, ``parallel_tool_calls``, names of authors and of files, a seed of more
   than 32 bits, stop sequences after the fifth, candidates after the eighth, and the name and strictness of a schema.
 
-A reply to a call that was refused is an object, also for a client that waits for an array: the live service sends an
-array of it there.
+An error is an object, or an array of it for a client that waits for a stream in an array (``for_client``).
 """
 
 from __future__ import annotations
@@ -55,6 +54,7 @@ from motive_core.dialects.gemini_paths import (
     is_google,
     listed_of,
     target_of,
+    variant_of,
 )
 from motive_core.dialects.gemini_reply import error_object, render_reply
 from motive_core.dialects.gemini_request import PATH, parse_request, render_request
@@ -81,6 +81,14 @@ class Gemini(Dialect):
         "POST /v1beta/models/{model}:countTokens",
         "GET /v1beta/models",
     )
+
+    def __init__(self, *, errors_in_array: bool = False) -> None:
+        self._errors_in_array = errors_in_array
+
+    def for_client(self, head: RequestHead) -> Dialect:
+        place = call_of(head)
+        waits_for_array = place is not None and place.method == STREAM and variant_of(head) == ARRAY
+        return Gemini(errors_in_array=True) if waits_for_array else self
 
     def matches(self, head: RequestHead) -> bool:
         place = call_of(head) if head.method == "POST" else None
@@ -120,7 +128,8 @@ class Gemini(Dialect):
         return JSON_TYPE if request.variant == ARRAY else super().content_type(request)
 
     def render_error(self, error: MotiveError, request_id: str) -> bytes:
-        return dumps({"error": error_object(error)})
+        told = {"error": error_object(error)}
+        return dumps([told] if self._errors_in_array else told)
 
     def render_models(self, models: Sequence[ModelInfo]) -> bytes:
         return dumps({"models": [_model(model) for model in models]})

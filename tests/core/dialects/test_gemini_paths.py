@@ -234,3 +234,20 @@ def test_an_error_is_a_status_of_google(error: MotiveError, status: str, details
         "metadata": {},
     }
     assert told == {"code": error.status, "message": "x", "status": status, "details": [info, *details]}
+
+
+@pytest.mark.parametrize(
+    ("target", "in_array"),
+    [
+        ("/v1beta/models/m:streamGenerateContent", True),
+        ("/v1beta/models/m:streamGenerateContent?alt=sse", False),
+        ("/v1beta/models/m:generateContent", False),
+        ("/v1beta/models", False),
+    ],
+)
+def test_an_error_comes_as_the_reply_would(target: str, in_array: bool) -> None:
+    path, _, query = target.partition("?")
+    dialect = Gemini().for_client(RequestHead("POST", "h", 443, path, query))
+    told = json.loads(dialect.render_error(NotFoundError("no"), "req_1"))
+    assert isinstance(told, list) is in_array
+    assert (told[0] if in_array else told)["error"]["code"] == 404
