@@ -37,7 +37,7 @@ LAYERS: Final[tuple[frozenset[str], ...]] = (
 """Lowest first. A module imports from lower layers and from its own package, never from a neighbour or upwards."""
 
 SHARED: Final[Mapping[str, frozenset[str]]] = {
-    "motive_core.dialects": frozenset({"base", "aws", "decoding", "degrade", "exact", "fields"}),
+    "motive_core.dialects": frozenset({"base", "aws", "decoding", "degrade", "exact", "fields", "in_turn", "results"}),
     "motive_core.sources": frozenset({"base"}),
     "motive_core.backends": frozenset({"base"}),
 }

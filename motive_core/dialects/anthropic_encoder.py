@@ -12,14 +12,15 @@ call go out as they come in: a stream cannot take them back if they turn out not
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, assert_never
+from typing import Final
 
 from motive_core.dialects.anthropic_blocks import NAME, render_block
 from motive_core.dialects.anthropic_reply import error_object, in_reply, stop_reason, usage_counts, usage_whole
-from motive_core.dialects.base import Encoder
 from motive_core.dialects.degrade import TextJoiner, as_text
 from motive_core.dialects.exact import exact
 from motive_core.dialects.fields import dumps, json_object
+from motive_core.dialects.in_turn import InTurnEncoder
+from motive_core.errors import MotiveError
 from motive_core.framing import sse_comment, sse_event
 from motive_core.ir import (
     NO_EXTRA,
@@ -31,22 +32,10 @@ from motive_core.ir import (
     RefusalPart,
     TextPart,
     ToolCallPart,
-    Usage,
 )
 from motive_core.stream import (
-    ChoiceEnded,
-    Failed,
-    Finished,
-    PartDelta,
-    PartEnded,
-    PartStarted,
-    ReplyEvent,
-    SignatureDelta,
     Started,
-    UsageReported,
 )
-
-type _PartEvent = PartStarted | PartDelta | SignatureDelta | PartEnded
 
 _PING: Final = sse_event(b'{"type":"ping"}', "ping")
 _COMMENT: Final = sse_comment("keep-alive")
@@ -186,71 +175,27 @@ class _ToolBlock(_Block):
         return self._head + dumps(piece) + _DELTA_TAIL
 
 
-class MessagesEncoder(Encoder):
-    """Reply events to the events of one message. Choices after the first are left out. ``model`` is named if the
-    stream ends before it began."""
+class MessagesEncoder(InTurnEncoder):
+    """Reply events to the events of one message."""
 
     def __init__(self, model: str) -> None:
-        self._model = model
-        self._started = False
-        self._done = False
-        self._own = False
-        self._usage: Usage | None = None
-        self._end = ChoiceEnded(0, "stop")
+        super().__init__(NAME, model)
         self._refused = False
-        # Parts that wait for their turn: what was said of them.
-        self._waiting: dict[int, list[_PartEvent]] = {}
-        # The part whose turn it is, its block and signature. ``_framed`` is that part while a delta of it is only
-        # framing around text: the fast way through ``encode``.
-        self._part: int | None = None
-        self._value: Part = TextPart("")
-        self._block = _Block(0, self._value, own=False)
+        self._block = _Block(0, self.value, own=False)
         self._signature: list[str] = []
-        self._framed = -1
         self._head = b""
         self._blocks = 0
         self._joiner = TextJoiner()
         self._texts = 0
 
-    def encode(self, event: ReplyEvent) -> bytes:
-        if type(event) is PartDelta and event.part == self._framed and event.choice == 0:
-            return self._head + dumps(event.text) + _DELTA_TAIL if event.text else b""
-        if self._done:
-            return b""
-        match event:
-            case Started():
-                return self._begin(event)
-            case PartStarted() | PartDelta() | SignatureDelta() | PartEnded():
-                return self._take(event) + self._next() if event.choice == 0 else b""
-            case ChoiceEnded():
-                if event.choice:
-                    return b""
-                self._end = event
-                return self._end_parts()
-            case UsageReported(usage):
-                self._usage = usage
-                return b""
-            case Finished():
-                return self._finish()
-            case Failed(error):
-                self._done, self._framed = True, -1
-                return _event("error", {"error": error_object(error)})
-            case _:
-                assert_never(event)
-
     def heartbeat(self) -> bytes:
         """A ping; a comment before ``message_start``, which has to be the first event (SDK:
         ``lib/streaming/_messages.py``, ``accumulate_event``)."""
-        if self._done:
+        if self.done:
             return b""
-        return _PING if self._started else _COMMENT
+        return _PING if self.started else _COMMENT
 
-    def _begin(self, event: Started) -> bytes:
-        if self._started:
-            return b""
-        self._started = True
-        self._own = event.dialect == NAME
-        self._usage = event.usage
+    def begin(self, event: Started) -> bytes:
         message = {
             "model": event.model,
             "id": event.reply_id,
@@ -259,46 +204,24 @@ class MessagesEncoder(Encoder):
             "content": [],
             "stop_reason": None,
             "stop_sequence": None,
-            "usage": usage_whole(event.usage, own=self._own),
-            **(event.extra if self._own else NO_EXTRA),
+            "usage": usage_whole(event.usage, own=self.own),
+            **(event.extra if self.own else NO_EXTRA),
         }
         return _event("message_start", {"message": message})
 
-    def _take(self, event: _PartEvent) -> bytes:
-        if self._part is None and isinstance(event, PartStarted):
-            return self._open(event)
-        if event.part != self._part:
-            if isinstance(event, PartStarted) or event.part in self._waiting:
-                self._waiting.setdefault(event.part, []).append(event)
-            return b""
-        match event:
-            case PartDelta(text=text):
-                said = self._block.say(text) if text else b""
-                self._set_fast_way()
-                return said
-            case SignatureDelta(signature=signature):
-                self._signature.append(signature)
-                return b""
-            case PartEnded(extra=late):
-                return self._close(late)
-            case PartStarted():
-                return b""
-            case _:
-                assert_never(event)
-
-    def _open(self, event: PartStarted) -> bytes:
-        value, index = event.value, self._blocks
+    def open(self) -> bytes:
+        value, index = self.value, self._blocks
         block: _Block
         if isinstance(value, TextPart | RefusalPart) or not in_reply(value):
-            block = _TextBlock(index, value, self._piece, own=self._own)
+            block = _TextBlock(index, value, self._piece, own=self.own)
             self._refused = self._refused or isinstance(value, RefusalPart)
         elif isinstance(value, ReasoningPart) and value.redacted is None:
-            block = _ThinkingBlock(index, value, own=self._own)
+            block = _ThinkingBlock(index, value, own=self.own)
         elif isinstance(value, ToolCallPart):
-            block = _ToolBlock(index, value, own=self._own)
+            block = _ToolBlock(index, value, own=self.own)
         else:
-            block = _Block(index, value, own=self._own)
-        self._part, self._block, self._value = event.part, block, value
+            block = _Block(index, value, own=self.own)
+        self._block = block
         self._signature.clear()
         said = block.open()
         self._set_fast_way()
@@ -307,44 +230,40 @@ class MessagesEncoder(Encoder):
     def _piece(self, text: str) -> str:
         """The first piece of a block of text."""
         self._texts += 1
-        return self._joiner.piece(self._texts, text, plain=isinstance(self._value, TextPart))
+        return self._joiner.piece(self._texts, text, plain=isinstance(self.value, TextPart))
 
     def _set_fast_way(self) -> None:
-        head = self._block.head
-        self._framed = self._part if head is not None and self._part is not None else -1
-        self._head = head or b""
+        self._head = self._block.head or b""
+        self.framed = self._block.head is not None
 
-    def _close(self, late: Extra) -> bytes:
+    def say(self, text: str) -> bytes:
+        said = self._block.say(text)
+        self._set_fast_way()
+        return said
+
+    def framed_text(self, text: str) -> bytes:
+        return self._head + dumps(text) + _DELTA_TAIL
+
+    def sign(self, signature: str) -> None:
+        self._signature.append(signature)
+
+    def close(self, late: Extra) -> bytes:
         said = self._block.close("".join(self._signature), late)
         if self._block.began:
             self._blocks += 1
-        self._part, self._framed = None, -1
         return said
 
-    def _next(self) -> bytes:
-        """Say what waits, up to a part that is still open."""
-        said = []
-        while self._part is None and self._waiting:
-            said += [self._take(event) for event in self._waiting.pop(next(iter(self._waiting)))]
-        return b"".join(said)
-
-    def _end_parts(self) -> bytes:
-        """End all parts: the open one and those that wait."""
-        said = []
-        while self._part is not None:
-            said += [self._close(NO_EXTRA), self._next()]
-        return b"".join(said)
-
-    def _finish(self) -> bytes:
-        said = [self._begin(Started("", self._model)), self._end_parts()]
-        self._done = True
-        extra = dict(self._end.extra) if self._own else {}
-        reason = stop_reason(self._end.finish_reason, self._end.stop_sequence, extra, refused=self._refused)
+    def finish(self) -> bytes:
+        extra = dict(self.ended.extra) if self.own else {}
+        reason = stop_reason(self.ended.finish_reason, self.ended.stop_sequence, extra, refused=self._refused)
         extra.pop("stop_reason", None)
         beside: dict[str, Json] = {key: extra.pop(key) for key in _BESIDE_DELTA if key in extra}
         event: dict[str, Json] = {
-            "delta": {"stop_reason": reason, "stop_sequence": self._end.stop_sequence, **extra},
-            "usage": usage_counts(self._usage, own=self._own),
+            "delta": {"stop_reason": reason, "stop_sequence": self.ended.stop_sequence, **extra},
+            "usage": usage_counts(self.usage, own=self.own),
             **beside,
         }
-        return b"".join([*said, _event("message_delta", event), _MESSAGE_STOP])
+        return _event("message_delta", event) + _MESSAGE_STOP
+
+    def fail(self, error: MotiveError) -> bytes:
+        return _event("error", {"error": error_object(error)})

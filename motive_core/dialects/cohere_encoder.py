@@ -18,30 +18,19 @@ No piece of text is so long that the SDK would refuse its line (``core/http_sse/
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final, assert_never
+from typing import Final
 
-from motive_core.dialects.base import Encoder
 from motive_core.dialects.cohere_parts import NAME, is_blank, is_plan, render_call, render_item, unknown_call
 from motive_core.dialects.cohere_reply import CHOICE_FIELDS, error_message, finish_reason, render_usage
 from motive_core.dialects.degrade import TextJoiner, as_text
 from motive_core.dialects.fields import dumps, rest
+from motive_core.dialects.in_turn import InTurnEncoder
 from motive_core.errors import MotiveError
 from motive_core.framing import sse_comment, sse_event
-from motive_core.ir import NO_EXTRA, Json, OpaquePart, Part, ReasoningPart, TextPart, ToolCallPart, Usage
+from motive_core.ir import NO_EXTRA, Extra, Json, OpaquePart, ReasoningPart, TextPart, ToolCallPart
 from motive_core.stream import (
-    ChoiceEnded,
-    Failed,
-    Finished,
-    PartDelta,
-    PartEnded,
-    PartStarted,
-    ReplyEvent,
-    SignatureDelta,
     Started,
-    UsageReported,
 )
-
-type _PartEvent = PartStarted | PartDelta | PartEnded
 
 PIECE_LIMIT: Final = 128 * 1024
 """Characters of one delta: a line of these has at most 0.8 million characters, all of them escaped (``\\u0000``)."""
@@ -74,22 +63,11 @@ def _pieces(head: bytes, text: str, tail: bytes) -> bytes:
     return b"".join([head + dumps(piece) + tail for piece in pieces])
 
 
-class ChatEncoder(Encoder):
-    """Reply events to the bytes of one streamed reply. Choices after the first are left out."""
+class ChatEncoder(InTurnEncoder):
+    """Reply events to the bytes of one streamed reply."""
 
     def __init__(self) -> None:
-        self._started = False
-        self._done = False
-        self._own = False
-        self._usage: Usage | None = None
-        self._end = ChoiceEnded(0, "stop")
-        # Parts that wait for their turn: what was said of them.
-        self._waiting: dict[int, list[_PartEvent]] = {}
-        # The part whose turn it is. ``_framed`` is that part while a delta of it is only framing around text: the fast
-        # way through ``encode``.
-        self._part: int | None = None
-        self._value: Part = TextPart("")
-        self._framed = -1
+        super().__init__(NAME)
         self._head = b""
         self._tail = b""
         self._said = False
@@ -101,42 +79,10 @@ class ChatEncoder(Encoder):
         self._texts = 0
         self._empty = True
 
-    def encode(self, event: ReplyEvent) -> bytes:
-        if type(event) is PartDelta and event.part == self._framed and event.choice == 0:
-            return _pieces(self._head, event.text, self._tail) if event.text else b""
-        if self._done:
-            return b""
-        match event:
-            case Started():
-                return self._begin(event)
-            case PartStarted() | PartDelta() | PartEnded():
-                return self._take(event) + self._next() if event.choice == 0 else b""
-            case ChoiceEnded():
-                if event.choice:
-                    return b""
-                self._end = event
-                return self._end_parts()
-            case UsageReported(usage):
-                self._usage = usage
-                return b""
-            case Finished():
-                return self._finish()
-            case Failed(error):
-                return self._fail(error)
-            case SignatureDelta():
-                return b""
-            case _:
-                assert_never(event)
-
     def heartbeat(self) -> bytes:
-        return b"" if self._done else _COMMENT
+        return b"" if self.done else _COMMENT
 
-    def _begin(self, event: Started) -> bytes:
-        if self._started:
-            return b""
-        self._started = True
-        self._own = event.dialect == NAME
-        self._usage = event.usage
+    def begin(self, event: Started) -> bytes:
         message: dict[str, Json] = {
             "role": "assistant",
             "content": [],
@@ -144,98 +90,64 @@ class ChatEncoder(Encoder):
             "tool_calls": [],
             "citations": [],
         }
-        extra = event.extra if self._own else NO_EXTRA
+        extra = event.extra if self.own else NO_EXTRA
         members = {"id": event.reply_id, "type": "message-start", "delta": {"message": message}, **extra}
         return sse_event(dumps(members), "message-start")
 
-    # Whose turn it is
-
-    def _take(self, event: _PartEvent) -> bytes:
-        if self._part is None and isinstance(event, PartStarted):
-            self._part, self._value, self._said = event.part, event.value, False
-            return self._open(event.value)
-        if event.part != self._part:
-            if isinstance(event, PartStarted) or event.part in self._waiting:
-                self._waiting.setdefault(event.part, []).append(event)
-            return b""
-        match event:
-            case PartDelta(text=text):
-                return self._say(text) if text else b""
-            case PartEnded():
-                return self._close()
-            case PartStarted():
-                return b""
-            case _:
-                assert_never(event)
-
-    def _next(self) -> bytes:
-        """Say what waits, up to a part that is still open."""
-        said = []
-        while self._part is None and self._waiting:
-            said += [self._take(event) for event in self._waiting.pop(next(iter(self._waiting)))]
-        return b"".join(said)
-
-    def _end_parts(self) -> bytes:
-        """End all parts: the open one and those that wait."""
-        said = []
-        while self._part is not None:
-            said += [self._close(), self._next()]
-        return b"".join(said)
-
     # One part
 
-    def _open(self, value: Part) -> bytes:
-        """A part begins, with what was known of it at its start."""
+    def open(self) -> bytes:
+        value, self._said = self.value, False
         if isinstance(value, ToolCallPart):
             return self._open_call(value)
-        if self._own and isinstance(value, OpaquePart):
+        if self.own and isinstance(value, OpaquePart):
             return self._whole_call(raw) if (raw := unknown_call(value)) is not None else self._whole_item(value)
         text = as_text(value)
-        return self._say(text) if text else b""
+        return self.say(text) if text else b""
 
-    def _say(self, text: str) -> bytes:
-        """More text of the part whose turn it is; never empty."""
-        if isinstance(self._value, ToolCallPart):
-            if self._value.custom:  # the rest of a string in JSON
+    def say(self, text: str) -> bytes:
+        if isinstance(self.value, ToolCallPart):
+            if self.value.custom:  # the rest of a string in JSON
                 return _pieces(self._head, dumps(text)[1:-1].decode(), self._tail)
-            self._framed = self._part if self._part is not None else -1
+            self.framed = True
             return _pieces(self._head, text, self._tail)
         start = b"" if self._said else self._begin_text()
-        if not (self._said or self._own or isinstance(self._value, ReasoningPart)):
-            text = self._joiner.piece(self._texts, text, plain=isinstance(self._value, TextPart))
+        if not (self._said or self.own or isinstance(self.value, ReasoningPart)):
+            text = self._joiner.piece(self._texts, text, plain=isinstance(self.value, TextPart))
             self._texts += 1
         self._said = True
-        self._framed = self._part if self._part is not None else -1
+        self.framed = True
         return start + _pieces(self._head, text, self._tail)
 
     def _begin_text(self) -> bytes:
         """What comes before the first characters of a part: the start of its content item, where it has one."""
         self._empty = False
-        value = self._value
-        if self._own and is_plan(value):
+        value = self.value
+        if self.own and is_plan(value):
             self._head, self._tail = _head("tool-plan-delta", None, '"tool_plan"'), _PLAN_TAIL
             return self._end_item()
         kind = "thinking" if isinstance(value, ReasoningPart) else "text"
         said = b""
-        if self._own or kind == "thinking" or self._item != kind:
+        if self.own or kind == "thinking" or self._item != kind:
             blank = ReasoningPart("") if isinstance(value, ReasoningPart) else TextPart("")
-            start = replace(value, text="") if self._own and isinstance(value, TextPart | ReasoningPart) else blank
-            said = self._end_item() + self._start_item(render_item(start, own=self._own), kind)
+            start = replace(value, text="") if self.own and isinstance(value, TextPart | ReasoningPart) else blank
+            said = self._end_item() + self._start_item(render_item(start, own=self.own), kind)
         self._head, self._tail = _head("content-delta", self._items - 1, f'"content":{{"{kind}"'), _CONTENT_TAIL
         return said
 
-    def _close(self) -> bytes:
-        """The end of the part whose turn it is."""
-        value, said = self._value, b""
+    def framed_text(self, text: str) -> bytes:
+        return _pieces(self._head, text, self._tail)
+
+    def close(self, late: Extra) -> bytes:
+        value, said = self.value, b""
         if isinstance(value, ToolCallPart):
             if value.custom:
                 said = self._head + dumps('"}') + self._tail
-            elif self._framed < 0 and not self._own:
+            elif not self.framed and not self.own:
                 said = self._head + dumps("{}") + self._tail
             said += _event("tool-call-end", {"index": self._calls - 1})
-        elif not self._said and self._own and not is_blank(value, own=True) and not isinstance(value, OpaquePart):
+        elif not self._said and self.own and not is_blank(value, own=True) and not isinstance(value, OpaquePart):
             said = self._begin_text()
-        self._part, self._framed = None, -1
         return said
 
     # Content items
@@ -256,12 +168,12 @@ class ChatEncoder(Encoder):
     # Tool calls
 
     def _open_call(self, call: ToolCallPart) -> bytes:
-        said = self._start_call(render_call(call, "", own=self._own))
+        said = self._start_call(render_call(call, "", own=self.own))
         self._head = _head("tool-call-delta", self._calls - 1, '"tool_calls":{"function":{"arguments"')
         self._tail = _CALL_TAIL
         if call.custom:
             said += self._head + dumps('{"input":"') + self._tail
-        return said + self._say(call.arguments) if call.arguments else said
+        return said + self.say(call.arguments) if call.arguments else said
 
     def _start_call(self, raw: dict[str, Json]) -> bytes:
         self._calls, self._empty = self._calls + 1, False
@@ -272,12 +184,11 @@ class ChatEncoder(Encoder):
 
     # The end
 
-    def _finish(self) -> bytes:
-        said = [self._begin(Started("", "")), self._end_parts()]
-        self._done = True
+    def finish(self) -> bytes:
+        said = []
         if self._empty:
             said.append(self._start_item({"type": "text", "text": ""}, "text"))
-        extra = self._end.extra if self._own else NO_EXTRA
+        extra = self.ended.extra if self.own else NO_EXTRA
         last = max(0, self._items - 1)
         for one in _listed(extra.get("logprobs")):
             delta = {"index": last, "delta": {"message": {"content": {"text": ""}}}, "logprobs": one}
@@ -288,16 +199,15 @@ class ChatEncoder(Encoder):
         said.append(self._end_item())
         delta = {
             **rest(extra, "logprobs", *CHOICE_FIELDS),
-            "finish_reason": finish_reason(self._end.finish_reason, self._end.stop_sequence, extra),
+            "finish_reason": finish_reason(self.ended.finish_reason, self.ended.stop_sequence, extra),
         }
         if message := extra.get("message"):
             delta["message"] = message
-        if self._usage is not None:
-            delta["usage"] = render_usage(self._usage, own=self._own)
+        if self.usage is not None:
+            delta["usage"] = render_usage(self.usage, own=self.own)
         return b"".join([*said, _event("message-end", {"delta": delta}), _DONE])
 
-    def _fail(self, error: MotiveError) -> bytes:
-        self._done, self._framed = True, -1
+    def fail(self, error: MotiveError) -> bytes:
         delta = {"error": error_message(error), "finish_reason": "ERROR"}
         return _event("message-end", {"delta": delta}) + _DONE
 
