@@ -155,7 +155,7 @@ class _Choice:
                 )
             case ReasoningPart():
                 return self._begin_text(self._reasoning, number, part)
-            case RefusalPart():
+            case RefusalPart() if self._flavour.refusal:
                 return self._begin_text(self._refusal, number, part)
             case ToolCallPart() if self._legacy and not self._function_called:
                 self._function_called = True

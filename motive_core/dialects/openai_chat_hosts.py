@@ -27,13 +27,15 @@ _OPENAI_HEAD: Final[Mapping[str, Json]] = {"service_tier": "default", "system_fi
 class Flavour:
     """How a host says what OpenAI says otherwise.
 
-    ``reasoning`` is the member of a message that tells it, or ``thinking`` for chunks in its content. ``whole_calls``:
-    a stream tells each tool call in one delta, with its name. ``usage`` is where a stream tells it: in a ``chunk`` of
+    ``reasoning`` is the member of a message that tells it, or ``thinking`` for chunks in its content. ``refusal``: a
+    message has a member for one; where it has none, refusals are content, or nobody would see them. ``whole_calls``: a
+    stream tells each tool call in one delta, with its name. ``usage`` is where a stream tells it: in a ``chunk`` of
     its own, if that is wanted; always in the ``last`` chunk of a choice; or there under ``x_groq``, and in a chunk of
     its own if that is wanted. ``head`` is what a reply and each chunk have beside id, model and time."""
 
     name: str
     reasoning: Literal["reasoning_content", "reasoning", "thinking"] = "reasoning_content"
+    refusal: bool = True
     whole_calls: bool = False
     usage: Literal["chunk", "last", "x_groq"] = "chunk"
     envelope: Envelope = "openai"
@@ -42,9 +44,15 @@ class Flavour:
 
 OPENAI: Final = Flavour("")
 AZURE: Final = Flavour("azure", envelope="azure")
-MISTRAL: Final = Flavour("mistral", reasoning="thinking", whole_calls=True, usage="last", envelope="mistral", head={})
+MISTRAL: Final = Flavour(
+    "mistral", reasoning="thinking", refusal=False, whole_calls=True, usage="last", envelope="mistral", head={}
+)
 GROQ: Final = Flavour(
-    "groq", reasoning="reasoning", usage="x_groq", head={"service_tier": "on_demand", "system_fingerprint": None}
+    "groq",
+    reasoning="reasoning",
+    refusal=False,
+    usage="x_groq",
+    head={"service_tier": "on_demand", "system_fingerprint": None},
 )
 OPENROUTER: Final = Flavour("openrouter", reasoning="reasoning", envelope="openrouter")
 XAI: Final = Flavour("xai", envelope="xai")

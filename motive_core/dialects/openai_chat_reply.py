@@ -19,8 +19,9 @@ members of the choice, and those of its message under ``message``; members that 
 as an empty list of annotations, are not kept. What the last chunks of a stream tell of the reply itself (Perplexity's
 citations, Cerebras' times) is under ``chat.completion`` there, and stands beside the choices again.
 
-Reasoning goes where the flavour has it; that of Mistral is a chunk of the content wherever it came as one. xAI does not
-count reasoning among the tokens of the completion; the IR, like OpenAI, does.
+Reasoning goes where the flavour has it; that of Mistral is a chunk of the content wherever it came as one. Refusals are
+text where the flavour has no member for them. xAI does not count reasoning among the tokens of the completion; the IR,
+like OpenAI, does.
 """
 
 from __future__ import annotations
@@ -322,7 +323,7 @@ def _message(parts: tuple[Part, ...], flavour: Flavour, *, own: bool, legacy: bo
                 content.think(index, part, own=own)
             case ReasoningPart():
                 reasoning.add(index, part)
-            case RefusalPart():
+            case RefusalPart() if flavour.refusal:
                 refusal.add(index, part)
             case ToolCallPart() if legacy and function_call is None:
                 function_call = render_function_call(part, own=own)

@@ -191,7 +191,9 @@ class TestSession:
     def test_the_tag_that_ollamas_clients_add_is_no_other_session(self, model: str) -> None:
         assert answered(facts(model=model), {}).session == "llama3.2"
 
-    @pytest.mark.parametrize("model", ["", " ", ":latest", "@asker", "a\nb", "a\x00", "a\x7fb", "a\u2028b", "a\ud800", "x" * 257])
+    @pytest.mark.parametrize(
+        "model", ["", " ", ":latest", "@asker", "a\nb", "a\x00", "a\x7fb", "a\u2028b", "a\ud800", "x" * 257]
+    )
     def test_what_is_no_id(self, model: str) -> None:
         decision = decide(facts(model=model), {})
         assert isinstance(decision, Reject)

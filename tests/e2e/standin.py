@@ -26,6 +26,7 @@ NAMES: Final = (
     "api.openai.com",
     "api.anthropic.com",
     "bedrock-runtime.us-east-1.amazonaws.com",
+    "myres.openai.azure.com",
     "example.org",
     "other.example",
 )

@@ -1,7 +1,7 @@
 """Hosts that are compatible with OpenAI, by the SDKs of their own: through a real proxy, as app and as partner.
 
 Each meets OpenAI's own SDK; the contents are those of the matrix. What these hosts' SDKs make of single bytes is in
-``test_mistral_dialect_sdk`` and ``test_groq_dialect_sdk``.
+``test_openai_hosts_sdk``.
 """
 
 from __future__ import annotations
