@@ -53,7 +53,7 @@ class BedrockConverseVoice(Voice):
     dialect = "bedrock-converse"
     title = "Amazon Bedrock Converse"
     sdk = "boto3"
-    endpoint = "POST /model/{model}/converse"
+    endpoint = "POST /model/{model}/converse, POST /model/{model}/converse-stream"
     can = Can(count=True)
     finishes = ("end_turn", "tool_use")
 
@@ -166,7 +166,7 @@ class BedrockInvokeVoice(AnthropicMessagesVoice):
     dialect = "bedrock-invoke"
     title = "Amazon Bedrock InvokeModel (Anthropic)"
     sdk = "anthropic (AnthropicBedrock)"
-    endpoint = "POST /model/{model}/invoke"
+    endpoint = "POST /model/{model}/invoke, POST /model/{model}/invoke-with-response-stream"
     can = Can(models=False)
 
     def _client(self) -> Any:
