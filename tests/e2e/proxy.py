@@ -40,6 +40,11 @@ POLL_S: Final = 0.02
 
 TRACEBACK: Final = "Traceback (most recent call last)"
 _DEFECTS: Final = (TRACEBACK, "mitmproxy has crashed", "Unhandled", "background task failed")
+_STDLIB_DEFECT: Final = re.compile(
+    r"Traceback \(most recent call last\):\n(?:  .*\n){2}"
+    r"  .*asyncio/streams\.py.*\n    exc = task\.exception\(\)\n(?:  .*\n)*"
+)
+"""What Python 3.12.1 itself logs of a connection that is cancelled at exit; mended in 3.12.2."""
 _UNUSED_TLS: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """For plain HTTP: loading the usual authorities for each question would take longer than the question."""
 _INHERITED: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT", "COVERAGE_PROCESS_START")
@@ -150,7 +155,8 @@ class Proxy:
 
     def check_log(self) -> None:
         """The log holds no trace of a defect, ``expected`` ones aside."""
-        found = [sign for sign in _DEFECTS if sign in self.log and sign not in self.expected]
+        log = _STDLIB_DEFECT.sub("", self.log)
+        found = [sign for sign in _DEFECTS if sign in log and sign not in self.expected]
         assert not found, f"{found} in the log:\n{self.log}"
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import AsyncIterator, Iterable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +222,8 @@ def test_the_sdk_gets_the_same_from_the_live_api_and_from_us(
     service: Service, client: genai.Client, path: Path
 ) -> None:
     (stream,) = WIRE.glob(path.name.replace(".reply.json", ".stream.*"))
+    if b"\xe2\x80\xa8" in stream.read_bytes() and version("google-genai") < "3":
+        pytest.skip("this SDK, which Python 3.12 gets, takes U+2028 in the live stream for the end of a line")
     decoder = DIALECT.decoder()
     ours = DIALECT.encoder(REQUEST).encode_all([*decoder.feed(stream.read_bytes()), *decoder.close()])
     wholes, streams = [], []
