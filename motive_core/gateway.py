@@ -15,6 +15,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Any, Final
+from urllib.parse import unquote
 
 from motive_core.backends import Backend, MemoryBackend
 from motive_core.background import BackgroundTable
@@ -43,8 +44,8 @@ logger = logging.getLogger(__name__)
 INTERNAL_HOST: Final = "motive.internal"
 """The name by which clients of the forward proxy reach the meeting point. It never leaves the proxy."""
 
-ADMIN_PATH: Final = "/admin"
-"""What is below it is for the operator; pages of other origins may not read it."""
+_ADMIN_PATH: Final = "/admin"
+_SHOWN_CHARACTERS: Final = 200
 
 _VERSION: Final = "0.1.0"
 _OWN_ENDPOINTS: Final = ("GET /health", "GET /admin/sessions")
@@ -60,6 +61,12 @@ class Incoming:
     head: RequestHead
     client_host: str
     body: bytes
+
+
+def is_operators(head: RequestHead) -> bool:
+    """Whether a request is for the operator; pages of other origins may not read what is there. Whoever routes it reads
+    its path decoded, so it is judged so."""
+    return unquote(head.path).startswith(_ADMIN_PATH)
 
 
 def steady_clock() -> Callable[[], float]:
@@ -219,6 +226,7 @@ class Gateway:
             return None
         head = incoming.head
         credential = credential_identity(head.headers, head.query)
+        came = request
         request, continues = self.side.continue_kept(dialect, request, credential, forward=forward)
         facts = CallFacts(
             listener=incoming.listener,
@@ -254,7 +262,7 @@ class Gateway:
             service=decision.service,
             pace_tokens_per_s=decision.pace_tokens_per_s,
             extra_headers=self._cors(incoming),
-            keep=lambda request, reply: self.side.kept.add(request, reply, credential),
+            keep=lambda request, reply: self.side.kept.add(request, reply, credential, came),
             continues=continues,
         )
         if not await self._is_background(exchange, decision):
@@ -313,8 +321,8 @@ class Gateway:
             message = (
                 f"Pages of {origin} may not call this proxy: cors_origins in the configuration names those that may."
             )
-        elif head.path.startswith(ADMIN_PATH) and not _is_own_name(head.host):
-            message = f"{ADMIN_PATH} is not served under the name {head.host}; use an address."
+        elif is_operators(head) and not _is_own_name(head.host):
+            message = f"{_ADMIN_PATH} is not served under the name {head.host}; use an address."
         else:
             return None
         error = PermissionDeniedError(_readable(message), code="origin_not_allowed")
@@ -422,12 +430,13 @@ class Gateway:
 
     def refuse(self, head: RequestHead, status: int) -> tuple[int, Mapping[str, str], bytes]:
         """See ``origin.Site``."""
-        extra = {} if head.path.startswith(ADMIN_PATH) else self.cors_headers(head)
+        extra = {} if is_operators(head) else self.cors_headers(head)
         if status == 404 and (allowed := self._methods_of(head)):
             status = 405
             extra["allow"] = ", ".join(allowed)
         served = ", ".join([*(one for dialect in DIALECTS for one in dialect.endpoints), *_OWN_ENDPOINTS])
-        message = _readable(f"{head.method} {head.path} is not served here. What is: {served}.")
+        asked = f"{_shortened(head.method)} {_shortened(head.path)}"
+        message = _readable(f"{asked} is not served here. What is: {served}.")
         error = NotFoundError(message) if status == 404 else StatusError(status, message, code="not_served")
         status, headers, body = self.error_reply(self.spoken_by(head), error, new_id())
         return status, headers | extra, body
@@ -455,9 +464,14 @@ def _readable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
+def _shortened(text: str) -> str:
+    """Text for a message: its sender knows the rest of it."""
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
+
+
 def new_id() -> str:
     """A new exchange id."""
     return secrets.token_hex(12)
 
 
-__all__ = ["Gateway", "Incoming", "new_id", "steady_clock"]
+__all__ = ["Gateway", "Incoming", "is_operators", "new_id", "steady_clock"]

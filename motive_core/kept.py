@@ -6,18 +6,48 @@ Knows no dialect but the types that they share.
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
+from pydantic_core import to_json
+
 from motive_core.dialects.base import KeptReply
-from motive_core.ir import ChatRequest, Reply
+from motive_core.ir import (
+    BlobPart,
+    ChatRequest,
+    OpaquePart,
+    Part,
+    ReasoningPart,
+    RefusalPart,
+    Reply,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+)
 
 _KEPT: Final = 2000
 """How many replies are kept; the oldest one goes first."""
 _KEPT_BYTES: Final = 128 * 1024 * 1024
-"""How many bytes of requests they may refer to, each counted by itself: conversations share their older messages."""
+"""How much memory all of it may take, by estimate. A conversation that takes more by itself is not kept."""
+_PLACE_BYTES: Final = 8
+"""What a conversation takes for each of its messages, be they shared with another or not."""
+_MESSAGE_BYTES: Final = 200
+"""What a message takes beside its parts: the object and its tuple."""
+
+
+@dataclass(slots=True)
+class _Link:
+    """What a conversation takes beside the one that it goes on from, for as long as a reply of it is kept."""
+
+    size: int
+    before: _Link | None
+    whole: int
+    """What the conversation takes up to here."""
+    users: int = 1
+    """The kept reply that it ends with, and the links that go on from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +56,14 @@ class _Entry:
     credential: str | None
     at: float
     size: int
+    link: _Link
 
 
 class KeptReplies:
-    """By id. ``clock`` gives seconds that never go back; ``keep_s`` is how long a reply is kept."""
+    """By id. ``clock`` gives seconds that never go back; ``keep_s`` is how long a reply is kept.
+
+    A conversation shares its older messages with the replies that were kept before: those are counted once, for as long
+    as a kept reply refers to them."""
 
     def __init__(self, clock: Callable[[], float], keep_s: float) -> None:
         self._clock = clock
@@ -40,15 +74,29 @@ class KeptReplies:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def add(self, request: ChatRequest, reply: Reply, credential: str | None) -> None:
-        """Keep a reply and the conversation before it."""
+    @property
+    def size(self) -> int:
+        """How much memory they take, in bytes, by estimate."""
+        return self._size
+
+    def add(self, request: ChatRequest, reply: Reply, credential: str | None, came: ChatRequest | None = None) -> None:
+        """Keep a reply and the conversation before it. ``came`` is the request as it came, where that named the
+        conversation by a reply that is kept here."""
+        before = None if came is None or came.previous is None else self._entries.get(came.previous)
+        own = request if came is None or before is None else came
+        size = _bytes_of_request(own) + _bytes_of_reply(reply)
+        link = _Link(size, None, size) if before is None else _Link(size, before.link, before.link.whole + size)
+        places = _PLACE_BYTES * len(request.messages)
+        if link.whole + places > _KEPT_BYTES:
+            return  # rather than drop those of everybody else
+        if link.before is not None:
+            link.before.users += 1
         self._drop(reply.reply_id)
-        size = len(request.raw)
         # Without the body, which may hold the same pictures once more.
         kept = KeptReply(replace(request, raw=b""), reply)
-        self._entries[reply.reply_id] = _Entry(kept, credential, self._clock(), size)
-        self._size += size
-        while len(self._entries) > _KEPT or (self._size > _KEPT_BYTES and len(self._entries) > 1):
+        self._entries[reply.reply_id] = _Entry(kept, credential, self._clock(), places, link)
+        self._size += places + size
+        while len(self._entries) > _KEPT or self._size > _KEPT_BYTES:
             self._drop(next(iter(self._entries)))
         self.expire()
 
@@ -74,5 +122,48 @@ class KeptReplies:
 
     def _drop(self, reply_id: str) -> None:
         entry = self._entries.pop(reply_id, None)
-        if entry is not None:
-            self._size -= entry.size
+        if entry is None:
+            return
+        self._size -= entry.size
+        link: _Link | None = entry.link
+        while link is not None:
+            link.users -= 1
+            if link.users:
+                return
+            self._size -= link.size
+            link = link.before
+
+
+def _bytes_of_request(request: ChatRequest) -> int:
+    """What a request takes that nothing else refers to."""
+    size = sum(_bytes_of(message.parts) for message in request.messages)
+    # What a body has beside its messages (tools, most of all) takes what it took there, at least.
+    return max(size, len(request.raw))
+
+
+def _bytes_of_reply(reply: Reply) -> int:
+    return sum(_bytes_of(choice.parts) for choice in reply.choices)
+
+
+def _bytes_of(parts: tuple[Part, ...]) -> int:
+    return _MESSAGE_BYTES + sum(map(_bytes_of_part, parts))
+
+
+def _bytes_of_part(part: Part) -> int:
+    size = sys.getsizeof(part)
+    match part:
+        case TextPart(text) | RefusalPart(text):
+            size += sys.getsizeof(text)
+        case ReasoningPart(text, signature, redacted):
+            size += sum(sys.getsizeof(one) for one in (text, signature, redacted) if one)
+        case BlobPart(_, data, url):
+            size += sum(sys.getsizeof(one) for one in (data, url) if one)
+        case ToolCallPart(_, _, arguments):
+            size += sys.getsizeof(arguments)
+        case ToolResultPart(_, content):
+            size += _bytes_of(content)
+        case OpaquePart():
+            pass
+    told = part.raw if isinstance(part, OpaquePart) else dict(part.extra)
+    # As objects, JSON takes several times what it takes as text.
+    return size + (4 * len(to_json(told, inf_nan_mode="null")) if told else 0)

@@ -45,7 +45,8 @@ class SideCalls:
         ours.
 
         One that came by the forward proxy may name a reply of the real service, which is nothing to us: then only its
-        own words are known here. At the meeting point there is nobody else: raises ``BadRequestError``.
+        own words are known here. At the meeting point there is nobody else: raises ``BadRequestError``, as for
+        quotations that the vendor refuses.
         """
         found = dialect.resolved(request, lambda reply_id: self.kept.find(reply_id, credential))
         changed = found is not request

@@ -26,8 +26,9 @@ from motive_shell.connections import deepen_backlogs, lift_connection_limit
 from motive_shell.fast_dispatch import FastDispatch
 from motive_shell.fast_writes import gather_writes
 from motive_shell.flows import ROLE_HEADER, FlowPort, head_of, incoming_of, listener_of, respond
+from motive_shell.logs import keep_secrets
 from motive_shell.runtime import Runtime, runtime_of
-from motive_shell.site import is_preflight, to_origin
+from motive_shell.site import LONGEST_TARGET, is_preflight, to_origin
 from motive_shell.trust import CERTIFICATE, write_bundle
 
 logger = logging.getLogger(__name__)
@@ -99,6 +100,7 @@ class Motive:
     async def _start(self) -> None:
         await self._configured().start()
         master = ctx.master
+        keep_secrets(master.addons.get("dumper"))
         deepen_backlogs(master)
         mode = self._configured().config.fast_dispatch
         dispatch = FastDispatch(master.addons)
@@ -228,6 +230,8 @@ class Motive:
             respond(flow, 204, runtime.gateway.preflight(head), b"")
         elif not (head.method.isascii() and head.method.isalpha() and head.path.startswith("/")):
             respond(flow, *runtime.gateway.refuse(head, 405))
+        elif len(flow.request.data.path) > LONGEST_TARGET:
+            respond(flow, *runtime.gateway.refuse(head, 414))
         elif runtime.started:
             runtime.originals[flow.id] = to_origin(flow, runtime.origin)
         else:

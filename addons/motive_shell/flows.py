@@ -38,10 +38,16 @@ def head_of(request: http.Request) -> RequestHead:
     """The head of a request. Repeated header fields are joined by a comma."""
     path, _, query = request.path.partition("?")
     headers: dict[str, str] = {}
+    repeated: dict[str, list[str]] = {}
     # Not by ``headers.items()``, which looks through all fields again for each of them.
     for raw_name, raw_value in request.headers.fields:
         name, value = raw_name.decode("utf-8", "surrogateescape").lower(), raw_value.decode("utf-8", "surrogateescape")
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        if name in headers:
+            repeated.setdefault(name, [headers[name]]).append(value)
+        else:
+            headers[name] = value
+    for name, values in repeated.items():
+        headers[name] = ", ".join(values)
     authority = request.authority if request.is_http2 or request.is_http3 else ""
     authority = authority or headers.get("host", "")
     host = _host_of(authority) if authority else request.host

@@ -1,14 +1,17 @@
 """What the process logs: levels, and one JSON object a line where the configuration says so.
 
-Owns the levels of our loggers and of those that would flood ours, and the form of the terminal's lines.
+Owns the levels of our loggers and of those that would flood ours, and the form of the terminal's lines, those that
+mitmdump has for each flow included: they hold no credential.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import re
 import time
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 from mitmproxy.addons.termlog import TermLogHandler
 from mitmproxy.log import MitmFormatter
@@ -18,6 +21,30 @@ from motive_core.config import Config
 _OURS: Final = ("motive_core", "motive_shell")
 _NOISY: Final = ("mitmproxy.proxy.server", "uvicorn", "uvicorn.error", "asyncio")
 """A line for each connection, or for each request of our own: each is dispatched to every addon, too."""
+
+# Google's clients may put their key into the query, some gateways a token. A flow's line is styled, and cut where the
+# terminal ends.
+_SECRET_IN_URL: Final = re.compile(
+    r"(?i)([?&](?:[\w.-]*(?:key|token|secret|signature|password)|sig|code)=)[^&\s\x1b…]+"
+)
+
+
+def without_secrets(text: str) -> str:
+    """A text whose URLs tell no credential."""
+    return _SECRET_IN_URL.sub(r"\1***", text) if "=" in text else text
+
+
+def keep_secrets(dumper: Any) -> None:
+    """Let mitmdump's own lines about flows tell no credential. ``dumper`` is mitmproxy's addon (12.2.3,
+    ``addons/dumper.py``), None where another program shows the flows."""
+    echo: Callable[..., None] | None = getattr(dumper, "echo", None)
+    if echo is None:
+        return
+
+    def masked(text: str, *arguments: Any, **options: Any) -> None:
+        echo(without_secrets(text), *arguments, **options)
+
+    dumper.echo = masked
 
 
 class JsonFormatter(logging.Formatter):

@@ -5,30 +5,38 @@ Owns which requests these are, and their way to the origin. What they are answer
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from mitmproxy import http
 
 from motive_core.dialects import RequestHead
-from motive_core.gateway import ADMIN_PATH
+from motive_core.gateway import is_operators
 from motive_core.origin import OriginServer
 from motive_shell.flows import send_to_origin
 
+LONGEST_TARGET: Final = 8192
+"""The longest path and query that the origin is asked for, in bytes. What it serves is shorter, and its server would
+refuse a very long one in words of its own."""
+
 _FORWARDED: Final = (b"origin", b"anthropic-version", b"accept", b"user-agent")
+_LONGEST_VALUE: Final = 1024
+_UNSENDABLE: Final = re.compile(rb"[^\x20-\x7e\x80-\xff]")
+"""What the origin's server refuses within a header. mitmproxy does not."""
 
 
 def is_preflight(head: RequestHead) -> bool:
     """Whether this is a CORS preflight for something that pages of other origins may call."""
-    return (
-        head.method == "OPTIONS"
-        and "access-control-request-method" in head.headers
-        and not head.path.startswith(ADMIN_PATH)
-    )
+    return head.method == "OPTIONS" and "access-control-request-method" in head.headers and not is_operators(head)
 
 
 def to_origin(flow: http.HTTPFlow, origin: OriginServer) -> http.Request:
     """Send a request to the origin. Gives the original one, to be put back when the reply has come."""
     original = flow.request
-    headers = {name.lower(): value for name, value in original.headers.fields if name.lower() in _FORWARDED}
+    headers = {
+        name.lower(): _UNSENDABLE.sub(b"?", value[:_LONGEST_VALUE])
+        for name, value in original.headers.fields
+        if name.lower() in _FORWARDED
+    }
     send_to_origin(flow, origin, original.method, original.data.path, headers)
     return original

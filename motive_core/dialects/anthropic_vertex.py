@@ -19,13 +19,14 @@ from motive_core.dialects.base import RequestHead
 VERSION: Final = "vertex-2023-10-16"
 """What a body has as its ``anthropic_version``."""
 
+_WHOLE: Final = "rawPredict"
 _STREAMED: Final = "streamRawPredict"
 _COUNT: Final = "count-tokens"
 """What stands in the place of a model where tokens are counted (SDK: ``lib/vertex/_client.py``)."""
 
 _CALL: Final = re.compile(
     r"(?P<models>/(?:v\d[a-z\d]*/)?(?:projects/[^/]+/locations/[^/]+/)?publishers/anthropic/models)"
-    r"/(?P<model>.+):(?P<method>rawPredict|streamRawPredict)\Z"
+    r"/(?P<model>.+)"
 )
 
 
@@ -39,11 +40,13 @@ class Place:
 
 
 def _place_of(head: RequestHead) -> Place | None:
-    found = _CALL.search(head.path) if head.method == "POST" else None
+    # The method apart from the rest: one regex would try each beginning with each end.
+    before, _, method = head.path.rpartition(":")
+    found = _CALL.search(before) if head.method == "POST" and method in (_WHOLE, _STREAMED) else None
     if found is None:
         return None
     models = found["models"] if found["models"].startswith("/v") else f"/v1{found['models']}"
-    return Place(models, unquote(found["model"]), found["method"] == _STREAMED)
+    return Place(models, unquote(found["model"]), method == _STREAMED)
 
 
 def call_of(head: RequestHead) -> Place | None:
@@ -60,4 +63,4 @@ def is_count(head: RequestHead) -> bool:
 
 def target_of(models: str, model: str, *, stream: bool) -> str:
     """The path of a call."""
-    return f"{models}/{quote(model, safe='@')}:{_STREAMED if stream else 'rawPredict'}"
+    return f"{models}/{quote(model, safe='@')}:{_STREAMED if stream else _WHOLE}"

@@ -23,7 +23,7 @@ from motive_core.framing import Frame, exception_frame
 EVENT_STREAM_TYPE: Final = "application/vnd.amazon.eventstream"
 
 _AGENT: Final = re.compile(r"\b(?:boto3|botocore|aws-cli|aws-sdk)", re.IGNORECASE)
-_MODEL_CALL: Final = re.compile(r"/model/(?P<model>.+)/(?P<action>[a-z-]+)/?\Z")
+_ACTION: Final = re.compile(r"[a-z-]+")
 
 _STATUS: Final[Mapping[int, int]] = {504: 408, 529: 503}
 _NAMES: Final[Mapping[int, str]] = {
@@ -53,8 +53,10 @@ STREAM_EXCEPTIONS: Final = frozenset(_STREAM_STATUS)
 def model_call(path: str) -> tuple[str, str]:
     """The model and the action of a path such as ``/model/NAME/converse``, empty for any other path. A model is
     percent-encoded, and may be an ARN with slashes that are encoded or not."""
-    found = _MODEL_CALL.search(path)
-    return (unquote(found["model"]), found["action"]) if found is not None else ("", "")
+    # Not by one regex: it would try each beginning with each end, and a path may be as long as its sender likes.
+    before, _, action = path.removesuffix("/").rpartition("/")
+    model = before.partition("/model/")[2]
+    return (unquote(model), action) if model and _ACTION.fullmatch(action) is not None else ("", "")
 
 
 def model_path(model: str, action: str) -> str:

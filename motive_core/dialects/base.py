@@ -218,5 +218,5 @@ class Dialect(abc.ABC):
 
     def resolved(self, request: ChatRequest, kept: Callable[[str], KeptReply | None]) -> ChatRequest:
         """A request that says itself what it quoted of kept replies by their ids; the same one if it did not. ``kept``
-        finds a reply by its id."""
+        finds a reply by its id. Raises ``BadRequestError`` for quotations that the vendor refuses."""
         return request

@@ -24,12 +24,14 @@ ARRAY: Final = "array"
 GENERATE: Final = "generateContent"
 STREAM: Final = "streamGenerateContent"
 
-_VERSION: Final = r"(?:\A|/v\d+(?:alpha|beta)?\d*)"
+# Bounded, and no two repetitions in a row that could share characters: a path may be as long as its sender likes.
+_VERSION: Final = r"(?:\A|/v\d{1,3}(?:(?:alpha|beta)\d{0,3})?)"
 _COLLECTION: Final = (
     rf"{_VERSION}/(?:models|tunedModels|publishers/google/models"
     r"|projects/[^/]+/locations/[^/]+/(?:publishers/google/models|models|endpoints))"
 )
-_CALL: Final = re.compile(rf"(?P<collection>{_COLLECTION})/(?P<model>.+):(?P<method>[A-Za-z]+)\Z")
+_CALLED: Final = re.compile(rf"(?P<collection>{_COLLECTION})/(?P<model>.+)")
+_METHOD: Final = re.compile(r"[A-Za-z]+")
 _LIST: Final = re.compile(rf"(?P<collection>{_COLLECTION})(?:/(?P<model>.+))?/?\Z")
 _GOOGLE_ONLY: Final = re.compile(r"/v\d+(?:alpha|beta)\d*/(?!openai/)")
 _GOOGLE_AGENT: Final = re.compile(r"google-genai-sdk/|genai-js/|GeminiCLI")
@@ -47,8 +49,9 @@ class Place:
 
 def call_of(head: RequestHead) -> Place | None:
     """The model and the method that a path calls; None if it is no such path."""
-    found = _CALL.search(head.path)
-    return None if found is None else Place(found["collection"], unquote(found["model"]), found["method"])
+    before, _, method = head.path.rpartition(":")
+    found = _CALLED.search(before) if _METHOD.fullmatch(method) is not None else None
+    return None if found is None else Place(found["collection"], unquote(found["model"]), method)
 
 
 def listed_of(head: RequestHead) -> Place | None:

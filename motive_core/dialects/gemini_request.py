@@ -42,6 +42,7 @@ from motive_core.dialects.gemini_parts import (
     thought_part,
 )
 from motive_core.dialects.gemini_paths import DEFAULT_COLLECTION, STREAM, call_of, variant_of
+from motive_core.dialects.results import OpenCalls
 from motive_core.ir import (
     NO_EXTRA,
     BlobPart,
@@ -148,32 +149,54 @@ def _with_ids(messages: list[Message]) -> list[Message]:
     """Messages in which calls and results without ids have those that tell them apart; see the module."""
     if not any("id" in _inner_extra(part) for message in messages for part in message.parts):
         return messages
-    taken = {
+    names = _Names(
         part.call_id
         for message in messages
         for part in message.parts
         if isinstance(part, ToolCallPart) and "id" not in _inner_extra(part)
-    }
+    )
     numbered: list[Message] = []
-    open_calls: list[ToolCallPart] = []
+    open_calls = OpenCalls()
     last = ""
     for message in messages:
         if message.role == "assistant" and last != "assistant":
             open_calls.clear()
         last = message.role
-        parts = tuple([_with_id(part, taken, open_calls) for part in message.parts])
+        parts = tuple([_with_id(part, names, open_calls) for part in message.parts])
         numbered.append(replace(message, parts=parts))
     return numbered
 
 
-def _with_id(part: Part, taken: set[str], open_calls: list[ToolCallPart]) -> Part:
+class _Names:
+    """Ids for calls that have none: the name, with a number from the second one on. ``taken`` are those of others."""
+
+    def __init__(self, taken: Iterable[str]) -> None:
+        self._taken = set(taken)
+        self._numbers: dict[str, int] = {}
+
+    def new(self, name: str) -> str:
+        """An id that nobody has."""
+        number = self._numbers.get(name, 0)
+        while True:
+            number += 1
+            call_id = name if number == 1 else f"{name}-{number}"
+            if call_id not in self._taken:
+                break
+        self._numbers[name] = number
+        self._taken.add(call_id)
+        return call_id
+
+
+def _with_id(part: Part, names: _Names, open_calls: OpenCalls) -> Part:
     match part:
         case ToolCallPart():
-            call = _numbered(part, taken)
-            open_calls.append(call)
+            call = replace(part, call_id=names.new(part.name)) if "id" in _inner_extra(part) else part
+            open_calls.add(call.call_id, call.name)
             return call
         case ToolResultPart():
-            return _answering(part, open_calls)
+            named = "id" not in _inner_extra(part)
+            call_id = open_calls.take(part.call_id) if named else open_calls.take_named(part.name)
+            return part if named or call_id is None else replace(part, call_id=call_id)
         case _:
             return part
 
@@ -182,26 +205,6 @@ def _inner_extra(part: Part) -> Extra:
     key = "functionCall" if isinstance(part, ToolCallPart) else "functionResponse"
     found = part.extra.get(key) if isinstance(part, ToolCallPart | ToolResultPart) else None
     return found if isinstance(found, Mapping) else NO_EXTRA
-
-
-def _numbered(call: ToolCallPart, taken: set[str]) -> ToolCallPart:
-    if "id" not in _inner_extra(call):
-        return call
-    call_id, number = call.name, 1
-    while call_id in taken:
-        number += 1
-        call_id = f"{call.name}-{number}"
-    taken.add(call_id)
-    return replace(call, call_id=call_id)
-
-
-def _answering(result: ToolResultPart, open_calls: list[ToolCallPart]) -> ToolResultPart:
-    named = "id" not in _inner_extra(result)
-    for place, call in enumerate(open_calls):
-        if (call.call_id == result.call_id) if named else (call.name == result.name):
-            del open_calls[place]
-            return replace(result, call_id=call.call_id)
-    return result
 
 
 def render_request(request: ChatRequest) -> bytes:

@@ -42,6 +42,7 @@ from motive_core.dialects.ollama_parts import (
 from motive_core.dialects.ollama_reply import CHAT_SHAPE
 from motive_core.dialects.ollama_settings import render_name, render_settings, request_of
 from motive_core.dialects.ollama_side import serve, serves
+from motive_core.dialects.results import OpenCalls
 from motive_core.ir import (
     NO_EXTRA,
     BlobPart,
@@ -113,30 +114,12 @@ class OllamaChat(OllamaDialect):
         return serve(call)
 
 
-class _Calls:
-    """The calls of the latest assistant message that have no result yet, by id and name."""
-
-    def __init__(self) -> None:
-        self._open: list[tuple[str, str]] = []
-
-    def made(self, parts: Iterable[Part]) -> None:
-        self._open = [(part.call_id, part.name) for part in parts if isinstance(part, ToolCallPart)]
-
-    def answered(self, call_id: str | None, name: str | None) -> str:
-        """The id of the call that a result belongs to."""
-        for position, (one, called) in enumerate(self._open):
-            if (one == call_id) if call_id else name in (None, called):
-                del self._open[position]
-                return one
-        return call_id or name or ""
-
-
 def _parse_messages(raw: list[Json]) -> list[Message]:
-    calls = _Calls()
+    calls = OpenCalls()  # of the latest assistant message
     return [_parse_message(message, f"messages[{number}]", calls) for number, message in enumerate(raw)]
 
 
-def _parse_message(raw: Json, where: str, calls: _Calls) -> Message:
+def _parse_message(raw: Json, where: str, calls: OpenCalls) -> Message:
     raw = typed(raw, dict, where)
     told = member(raw, "role", str, where).lower()
     # Templates of some models know more roles (Granite's "control"): all of them say something about the conversation.
@@ -150,11 +133,18 @@ def _parse_message(raw: Json, where: str, calls: _Calls) -> Message:
             if thinking := optional(raw, "thinking", str, where):
                 parts = (ReasoningPart(thinking), *parts)
             said = optional(raw, "tool_calls", list, where) or ()
-            parts += tuple([parse_call(call, f"{where}.tool_calls[{number}]") for number, call in enumerate(said)])
-            calls.made(parts)
+            made = [parse_call(call, f"{where}.tool_calls[{number}]") for number, call in enumerate(said)]
+            parts += tuple(made)
+            calls.clear()
+            for call in made:
+                calls.add(call.call_id, call.name)
         case "tool":
             name = optional(raw, "tool_name", str, where) or None
-            call_id = calls.answered(optional(raw, "tool_call_id", str, where), name)
+            call_id = optional(raw, "tool_call_id", str, where)
+            if call_id:
+                calls.take(call_id)
+            else:
+                call_id = (calls.take_first() if name is None else calls.take_named(name)) or name or ""
             parts = (ToolResultPart(call_id, parts, name),)
         case _:
             pass

@@ -101,6 +101,8 @@ def _lookalike(state: Session, event: Arrive, asker: Seat, answerer: Seat, *, jo
         quotes_prompt = event.replies_to in state.shown
         if quotes_answer != quotes_prompt:
             return "asker" if quotes_answer else "answerer"
+    if event.key == answerer.last_key and event.digest not in asker.said and state.listening is None and not state.owes:
+        return "answerer"  # its call is gone, and it says the same again: many clients mark no retry
     asker_said, answerer_said = _quotes(event, asker), _quotes(event, answerer)
     if asker_said != answerer_said:
         return "asker" if asker_said else "answerer"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -116,13 +116,69 @@ def test_the_oldest_go_first(replies: KeptReplies, monkeypatch: pytest.MonkeyPat
 
 
 def test_large_bodies_leave_less_room(replies: KeptReplies, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kept, "_KEPT_BYTES", 100)
+    monkeypatch.setattr(kept, "_KEPT_BYTES", 100_000)
     for number in range(4):
-        replies.add(request_of(raw=b"x" * 40), reply_of(f"resp_{number}"), None)
+        replies.add(request_of(raw=b"x" * 40_000), reply_of(f"resp_{number}"), None)
     assert [number for number in range(4) if replies.find(f"resp_{number}", None)] == [2, 3]
     assert replies.forget("resp_3", None)
-    replies.add(request_of(raw=b"x" * 50), reply_of("resp_5"), None)
+    replies.add(request_of(raw=b"x" * 50_000), reply_of("resp_5"), None)
     assert len(replies) == 2
-    replies.add(request_of(raw=b"x" * 1000), reply_of("resp_6"), None)
-    assert len(replies) == 1
-    assert replies.find("resp_6", None) is not None
+
+
+def test_large_replies_leave_less_room(replies: KeptReplies, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept, "_KEPT_BYTES", 100_000)
+    for number in range(4):
+        reply = Reply(f"resp_{number}", "npc", (Choice((TextPart("x" * 40_000),)),))
+        replies.add(request_of(), reply, None)
+    assert len(replies) == 2
+
+
+def test_what_is_too_large_is_not_kept_and_leaves_the_others_alone(
+    replies: KeptReplies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept, "_KEPT_BYTES", 100_000)
+    replies.add(request_of(), reply_of("resp_1"), None)
+    replies.add(request_of(raw=b"x" * 100_001), reply_of("resp_2"), None)
+    assert replies.find("resp_1", None) is not None
+    assert replies.find("resp_2", None) is None
+
+
+def said(replies: KeptReplies, text: str, number: int, previous: int | None) -> None:
+    """One turn of a conversation that goes on by ``previous_response_id``, as the gateway keeps it."""
+    name = None if previous is None else f"resp_{previous}"
+    came = request_of(text, previous=name, raw=text.encode())
+    request = came
+    if name is not None:
+        found = replies.find(name, None)
+        assert found is not None
+        answer = Message("assistant", found.reply.choices[0].parts)
+        request = replace(came, messages=(*found.request.messages, answer, *came.messages), previous=None)
+    replies.add(request, reply_of(f"resp_{number}"), None, came)
+
+
+def test_a_conversation_counts_what_it_shares_once(replies: KeptReplies) -> None:
+    said(replies, "x" * 50_000, 0, None)
+    first = replies.size
+    for number in range(1, 20):
+        said(replies, "and?", number, number - 1)
+    assert 50_000 < first < replies.size < 2 * first
+
+
+def test_what_is_shared_is_counted_until_the_last_of_it_goes(replies: KeptReplies) -> None:
+    said(replies, "x" * 50_000, 0, None)
+    said(replies, "and?", 1, 0)
+    said(replies, "or?", 2, 0)
+    for number, size in ((0, 50_000), (2, 50_000), (1, 0)):
+        assert replies.forget(f"resp_{number}", None)
+        assert size <= replies.size <= size + 2_000
+    assert replies.size == 0
+
+
+def test_a_long_conversation_takes_no_more_than_all_may(replies: KeptReplies, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept, "_KEPT_BYTES", 1_000_000)
+    for number in range(600):
+        said(replies, "x" * 500, number, number - 1 if number else None)
+        assert replies.size <= 1_000_000
+    # Mostly places of shared messages, which go with the replies that have them.
+    assert 10 < len(replies) < 300
+    assert replies.find("resp_599", None) is not None
