@@ -128,7 +128,11 @@ def _parse_messages(raw: Mapping[str, Json]) -> tuple[Message, ...]:
 
 
 def _parse_content(raw: Json, where: str) -> Message:
-    content = camel_object(raw, where)
+    match raw:
+        case {"role": "user" | "model" as told, "parts": list(found)} if len(raw) == 2:  # nearly all of them
+            return Message("user" if told == "user" else "assistant", parse_parts(found, f"{where}.parts"))
+        case _:
+            content = camel_object(raw, where)
     role = optional(content, "role", str, where) or "user"
     parts = parse_parts(content.get("parts"), f"{where}.parts")
     extra = rest(content, "role", "parts")
