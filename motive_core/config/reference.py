@@ -19,7 +19,6 @@ from motive_core.config.models import (
     Background,
     BackgroundMatch,
     Config,
-    Kind,
     Limits,
     Log,
     Match,
@@ -28,6 +27,7 @@ from motive_core.config.models import (
     Timing,
     default_background,
 )
+from motive_core.config.types import Kind
 from motive_core.config.variables import VARIABLES
 
 _MARKS: Final = re.compile(r"(<!-- (?P<table>[a-z_]+) -->\n).*?(<!-- end -->)", re.DOTALL)

@@ -1,0 +1,93 @@
+"""The types of settings: what a text of the file may be, and what the reference calls it.
+
+Owns what every section of the configuration has in common. Knows no setting.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from motive_core.config.patterns import (
+    check_host,
+    check_network,
+    check_origin,
+    check_regex,
+    check_service,
+    glob_regex,
+)
+from motive_core.dialects import DIALECTS
+
+_UNITS: Final = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What the reference calls a type."""
+
+    name: str
+
+
+def _bytes(size: object) -> object:
+    """``32MiB`` as a number of bytes. Anything that is no text is left to the type."""
+    if not isinstance(size, str):
+        return size
+    found = re.fullmatch(r"\s*(\d+)\s*([A-Za-z]*)\s*", size)
+    if found is None or found[2].lower() not in _UNITS:
+        raise ValueError("a number of bytes is wanted, such as 33554432, 32MiB or 32MB")
+    return int(found[1]) * _UNITS[found[2].lower()]
+
+
+def _lower(word: object) -> object:
+    return word.lower() if isinstance(word, str) else word
+
+
+def _join_word(word: str) -> str:
+    word = word.strip().lower()
+    if not word:
+        raise ValueError("a join word must not be empty")
+    return word
+
+
+def _dialect_glob(glob: str) -> str:
+    known = [dialect.name for dialect in DIALECTS]
+    if not any(map(glob_regex(glob).fullmatch, known)):
+        raise ValueError(f"no such dialect; known are {', '.join(sorted(known))}")
+    return glob
+
+
+def _dialect(name: str) -> str:
+    known = [dialect.name for dialect in DIALECTS]
+    if name not in known:
+        raise ValueError(f"no such dialect; known are {', '.join(sorted(known))}")
+    return name
+
+
+Text = Annotated[str, Field(min_length=1), Kind("text")]
+Glob = Annotated[str, Field(min_length=1), Kind("glob")]
+Regex = Annotated[str, Field(min_length=1), AfterValidator(check_regex), Kind("regex")]
+HostGlob = Annotated[str, Field(min_length=1), AfterValidator(check_host), Kind("host glob")]
+Network = Annotated[str, AfterValidator(check_network), Kind("IP address or CIDR block")]
+Service = Annotated[str, AfterValidator(check_service), Kind("base URL")]
+Origin = Annotated[str, AfterValidator(check_origin), Kind("origin")]
+JoinWord = Annotated[str, AfterValidator(_join_word), Kind("word")]
+DialectName = Annotated[str, AfterValidator(_dialect), Kind("dialect")]
+DialectGlob = Annotated[str, Field(min_length=1), AfterValidator(_dialect_glob), Kind("glob")]
+HeaderName = Annotated[str, Field(min_length=1), AfterValidator(str.lower), Kind("header")]
+Template = Annotated[str, Field(min_length=1), Kind("template")]
+Port = Annotated[int, Field(ge=0, le=65535), Kind("port")]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False), Kind("seconds")]
+SecondsOrNone = Annotated[float, Field(ge=0, allow_inf_nan=False), Kind("seconds")]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False), Kind("number")]
+Count = Annotated[int, Field(ge=1), Kind("count")]
+Size = Annotated[int, BeforeValidator(_bytes), Field(ge=1), Kind("bytes")]
+Level = Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower)]
+
+
+class Section(BaseModel):
+    """A mapping of the file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
