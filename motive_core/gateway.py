@@ -33,6 +33,7 @@ from motive_core.errors import (
     UpgradeRequiredError,
 )
 from motive_core.exchange import Exchange, Listener, Port
+from motive_core.heartbeats import Heartbeats
 from motive_core.relay import is_retry
 from motive_core.routing import Answer, CallFacts, Decision, HostTable, Pass, Reject, Router, credential_identity
 from motive_core.session import Session, answerer_present, asker_present
@@ -101,6 +102,7 @@ class Gateway:
         self.hosts = HostTable(config)
         self._router = Router(config)
         self._background = BackgroundTable(config)
+        self._heartbeats = Heartbeats(config)
         self._origins = [glob_regex(origin) for origin in config.cors_origins]
         self.pair.join_words = config.join_words
         self.pair.max_sessions = config.limits.max_sessions
@@ -267,7 +269,20 @@ class Gateway:
         )
         if not await self._is_background(exchange, decision):
             await self.pair.accept(exchange, decision, is_retry(head.headers))
+            self._keep_alive(exchange, decision)
         return exchange
+
+    def _keep_alive(self, exchange: Exchange, decision: Answer) -> None:
+        stream = exchange.request.stream
+        allowed = decision.heartbeats == "auto" or (decision.heartbeats == "stream" and stream)
+        if exchange.ending is not None or not allowed:
+            return
+        rules = decision.rules
+        deadline_in_s = max(rules.hold_timeout_s, rules.handshake_timeout_s)
+        headers = exchange.head.headers
+        beat = self._heartbeats.plan(exchange.dialect.name, headers, stream=stream, deadline_in_s=deadline_in_s)
+        if beat is not None:
+            exchange.keep_alive(beat)
 
     def _body(self, incoming: Incoming) -> bytes:
         limit = self.config.limits.body_limit_bytes

@@ -29,7 +29,7 @@ LAYERS: Final[tuple[frozenset[str], ...]] = (
             "motive_core.config",
         }
     ),
-    frozenset({"motive_core.routing", "motive_core.background", "motive_core.backends"}),
+    frozenset({"motive_core.routing", "motive_core.background", "motive_core.heartbeats", "motive_core.backends"}),
     frozenset({"motive_core.sources", "motive_core.origin", "motive_core.sidecalls"}),
     frozenset({"motive_core.gateway"}),
     frozenset({"motive_shell"}),

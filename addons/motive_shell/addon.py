@@ -217,6 +217,7 @@ class Motive:
             flow,
             runtime.origin,
             runtime.streams,
+            runtime.services,
             can_stream=runtime.started and request.http_version != "HTTP/1.0" and request.method != "HEAD",
         )
         exchange = await gateway.accept(incoming_of(flow, head), dialect, port)
@@ -241,6 +242,8 @@ class Motive:
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         """Pass what a service says on as it comes."""
         assert flow.response is not None
+        if flow.is_replay and self._configured().services.head(flow):
+            return
         original = self._configured().originals.pop(flow.id, None)
         if original is not None:
             flow.request = original

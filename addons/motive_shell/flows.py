@@ -18,10 +18,11 @@ from mitmproxy.net.http.url import parse_authority
 from mitmproxy.proxy.mode_specs import ReverseMode
 
 from motive_core.dialects import RequestHead
-from motive_core.exchange import Exchange, Listener
+from motive_core.exchange import Exchange, Listener, ServiceReply
 from motive_core.gateway import INTERNAL_HOST, Incoming
 from motive_core.origin import OriginServer, Streams
 from motive_core.origin.app import SECRET_HEADER
+from motive_shell.services import Services
 
 ROLE_HEADER: Final = "x-motive-role"
 """Ours: it never goes to a real service."""
@@ -116,6 +117,7 @@ class FlowPort:
     flow: http.HTTPFlow
     origin: OriginServer
     streams: Streams
+    services: Services
     can_stream: bool
     exchange: Exchange | None = None
     resumed: bool = False
@@ -145,6 +147,18 @@ class FlowPort:
         self.original = original
         self.promoted = True
         self._resume()
+
+    async def ask(self, service: str | None, body: bytes | None = None) -> ServiceReply:
+        """See ``Port``."""
+        flow = self.flow.copy()
+        flow.request = (self.original or self.flow.request).copy()
+        flow.server_conn = connection.Server(address=None)
+        flow.comment = "asked for a reply that is being streamed"
+        if service is not None:
+            redirect(flow.request, service)
+        if body is not None:
+            replace_body(flow.request, body)
+        return await self.services.ask(flow)
 
     def restore(self) -> None:
         """Give the flow its own request back, if it was promoted."""

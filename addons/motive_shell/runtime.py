@@ -22,6 +22,7 @@ from motive_core.gateway import Gateway
 from motive_core.origin import OriginServer, Streams, make_app
 from motive_shell.holds import Holds
 from motive_shell.logs import apply_logging
+from motive_shell.services import Services
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ class Runtime:
         self.streams = Streams(self.gateway.clock)
         self.origin = OriginServer(self._make_app)
         self.holds = Holds(self.gateway)
+        self.services = Services(self.gateway.spawn)
         self.originals: dict[str, http.Request] = {}
         """Requests that went to the origin, by flow id, to be put back when it answers."""
         self.gathers_writes = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from motive_core.config.file import ConfigFile
+from motive_core.config.heartbeats import HeartbeatClient
 from motive_core.config.loading import load_config
 from motive_core.config.models import DEFAULT_CONFIG_NAME, Background, BackgroundMatch, Config, Match, Route
 from motive_core.config.patterns import (
@@ -25,6 +26,7 @@ __all__ = [
     "BackgroundMatch",
     "Config",
     "ConfigFile",
+    "HeartbeatClient",
     "Match",
     "Matcher",
     "Route",

@@ -12,6 +12,7 @@ from typing import Final, Literal
 from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
 from motive_core.config.defaults import BACKGROUND, CORS_ORIGINS, HOSTS
+from motive_core.config.heartbeats import HEARTBEAT_CLIENTS, HeartbeatClient
 from motive_core.config.patterns import Matcher, check_template
 from motive_core.config.types import (
     Count,
@@ -93,6 +94,12 @@ class Timing(Section):
     retry_window_s: SecondsOrNone = Field(
         default=120, description="How long an answer, or a prompt without a call, is kept for a retry to fetch it."
     )
+    heartbeat_after_s: Seconds | None = Field(
+        default=10,
+        description="From when on a held call that streams shows signs of life; earlier if its client would not wait "
+        "as long. Null: never, for any call.",
+    )
+    heartbeat_every_s: Seconds = Field(default=10, description="How often it does then, at least.")
     session_ttl_s: Seconds = Field(default=3600, description="How long a session without calls lives.")
     cleanup_interval_s: Seconds = Field(default=30, description="How often idle sessions are looked for.")
 
@@ -195,6 +202,11 @@ class Route(Section):
     )
     pace_tokens_per_s: Rate | None = Field(
         default=None, description="Speak streamed replies at this pace, as a model would. Null: at once."
+    )
+    heartbeats: Literal["auto", "stream", "off"] = Field(
+        default="auto",
+        description="Which held calls show signs of life. `auto`: those that stream, and others as `heartbeat_clients` "
+        "says. `stream`: only those that stream. `off`: none, so that every error has its own status.",
     )
     hold_timeout_s: Seconds | None = Field(default=None, description="Instead of that of `timing`.")
     handshake_timeout_s: Seconds | None = Field(default=None, description="Instead of that of `timing`.")
@@ -336,6 +348,12 @@ class Config(Section):
         description="Calls that apps make by themselves: titles, tags and the like.",
     )
     extra_background: tuple[Background, ...] = Field(default=(), description="Asked before `background`.")
+    heartbeat_clients: tuple[HeartbeatClient, ...] = Field(
+        default=HEARTBEAT_CLIENTS, description="What clients stand while they wait."
+    )
+    extra_heartbeat_clients: tuple[HeartbeatClient, ...] = Field(
+        default=(), description="Asked before `heartbeat_clients`."
+    )
     routes: tuple[Route, ...] = Field(
         default_factory=default_routes,
         description="What happens to a call; the first that matches decides. A call that none matches passes to its "

@@ -45,6 +45,7 @@ class Answer:
     relay_context: bool
     pace_tokens_per_s: float | None
     background: Literal["answer", "pass"]
+    heartbeats: Literal["auto", "stream", "off"]
     service: str | None
     route: str
     source: Literal["pair"] = "pair"
@@ -141,6 +142,7 @@ class Router:
             relay_context=can_pass if route.relay_context is None else route.relay_context,
             pace_tokens_per_s=route.pace_tokens_per_s,
             background=route.background,
+            heartbeats=route.heartbeats,
             service=service,
             route=name,
         )

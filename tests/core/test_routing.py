@@ -60,6 +60,7 @@ class TestBuiltInRoutes:
             relay_context=True,
             pace_tokens_per_s=None,
             background="answer",
+            heartbeats="auto",
             service=None,
             route="forward proxy",
         )
@@ -74,6 +75,7 @@ class TestBuiltInRoutes:
             relay_context=False,
             pace_tokens_per_s=None,
             background="answer",
+            heartbeats="auto",
             service=None,
             route="meeting point",
         )
