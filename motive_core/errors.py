@@ -13,14 +13,16 @@ from typing import ClassVar
 class MotiveError(Exception):
     """Base of every error that reaches a client.
 
-    ``status`` is the HTTP status, ``code`` a stable snake_case name, ``retryable`` whether the same request may
-    succeed later: if it is False the reply carries ``x-should-retry: false``, which the vendors' SDKs honour.
-    ``param`` names the offending field of the request, if there is one. ``retry_after_s`` becomes ``Retry-After``.
+    ``status`` is the HTTP status, ``code`` a stable snake_case name, ``param`` names the offending field of the
+    request, if there is one. ``retryable`` tells whether the same request may succeed later: if it may, the reply
+    carries ``Retry-After`` (``retry_after_s``, one second if not given), else ``x-should-retry: false``, which the
+    vendors' SDKs honour. An error that is told when to try again is one that may be mended so.
     """
 
     status: ClassVar[int] = 500
     default_code: ClassVar[str] = "internal_error"
-    retryable: ClassVar[bool] = False
+    mendable: ClassVar[bool] = False
+    """Whether errors of this class are ``retryable``, if nothing else is said."""
 
     def __init__(
         self,
@@ -34,7 +36,8 @@ class MotiveError(Exception):
         self.message = message
         self.code = code or self.default_code
         self.param = param
-        self.retry_after_s = retry_after_s
+        self.retryable = self.mendable or retry_after_s is not None
+        self.retry_after_s = retry_after_s or 1.0
 
 
 class BadRequestError(MotiveError):
@@ -119,7 +122,7 @@ class UpstreamError(MotiveError):
 
     status = 502
     default_code = "upstream_failed"
-    retryable = True
+    mendable = True
 
 
 class UnavailableError(MotiveError):
@@ -141,7 +144,7 @@ class OverloadedError(MotiveError):
 
     status = 529
     default_code = "overloaded"
-    retryable = True
+    mendable = True
 
 
 class StatusError(MotiveError):

@@ -46,6 +46,8 @@ INTERNAL_HOST: Final = "motive.internal"
 """The name by which clients of the forward proxy reach the meeting point. It never leaves the proxy."""
 
 _ADMIN_PATH: Final = "/admin"
+_RESTART_S: Final = 2.0
+"""About what a restart takes."""
 _SHOWN_CHARACTERS: Final = 200
 
 _VERSION: Final = "0.1.0"
@@ -218,7 +220,7 @@ class Gateway:
             if forward:
                 port.pass_through(None)
                 return None
-            raise UnavailableError("The proxy is shutting down.", code="shutting_down")
+            raise _shutting_down()
         try:
             request = dialect.parse_request(self._body(incoming), incoming.head)
         except MotiveError:
@@ -378,7 +380,7 @@ class Gateway:
     def shut_down(self) -> None:
         """End every held call with an error in its dialect; take no new ones."""
         self.closing = True
-        self.pair.stop(UnavailableError("The proxy is shutting down.", code="shutting_down"))
+        self.pair.stop(_shutting_down())
 
     # What the origin tells
 
@@ -460,6 +462,11 @@ class Gateway:
         """The methods by which a path is served, if it is at all."""
         heads = [replace(head, method=method) for method in ("GET", "POST", "DELETE")]
         return [one.method for one in heads if self.dialect_of(one) is not None or self.side_of(one) is not None]
+
+
+def _shutting_down() -> MotiveError:
+    """Its client comes back, and finds its session as it was, if the proxy does."""
+    return UnavailableError("The proxy is shutting down.", code="shutting_down", retry_after_s=_RESTART_S)
 
 
 def _is_own_name(host: str) -> bool:

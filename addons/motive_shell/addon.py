@@ -236,7 +236,7 @@ class Motive:
         elif runtime.started:
             runtime.originals[flow.id] = to_origin(flow, runtime.origin)
         else:
-            error = UnavailableError("The proxy is starting.", code="starting")
+            error = UnavailableError("The proxy is starting.", code="starting", retry_after_s=1.0)
             respond(flow, *runtime.gateway.error_reply(runtime.gateway.spoken_by(head), error, flow.id))
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:

@@ -76,6 +76,9 @@ NOTICES: Final[dict[NoticeKind, str]] = {
     "left": "You have left the session. Its calls go on without you; a join word brings you back.",
 }
 
+_QUEUE_S: Final = 5.0
+"""When to ask again whether there is room in a queue of prompts, which a person works off."""
+
 _CALLS_AT_ONCE: Final = 64
 """How many tool calls one answer may make."""
 
@@ -95,11 +98,12 @@ def error_for(kind: ErrorKind, session: str) -> MotiveError:
                 code="session_full",
             )
         case "queue_full":
-            return RateLimitedError(f"Too many prompts wait in session {session!r}.", code="queue_full")
+            message = f"Too many prompts wait in session {session!r}."
+            return RateLimitedError(message, code="queue_full", retry_after_s=_QUEUE_S)
         case "hold_timeout":
             return HoldTimeoutError("Nobody answered in time.")
         case "idle":
-            return HoldTimeoutError("No prompt came in time. Call again to go on waiting.", code="idle")
+            return HoldTimeoutError("No prompt came in time. Call again to go on waiting.", code="idle", retry_after_s=1.0)
         case "answerer_left":
             return UnavailableError(f"Nobody is there to answer in session {session!r}.", code="answerer_left")
         case "closed":
