@@ -132,6 +132,14 @@ class UnavailableError(MotiveError):
     default_code = "unavailable"
 
 
+class StoreError(MotiveError):
+    """What the call would change cannot be written to the store: the disk is full, say. Nothing was changed."""
+
+    status = 503
+    default_code = "store_failed"
+    retryable = True
+
+
 class HoldTimeoutError(MotiveError):
     """Nobody answered before the deadline. Not retryable: a retry would make the person start again."""
 

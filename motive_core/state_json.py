@@ -9,28 +9,48 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Final, Literal, TypeAliasType, cast, get_args, get_origin, get_type_hints
 
-from motive_core.ir import Json
-from motive_core.session import Session
+from motive_core.ir import ChatRequest, Json, Message, Reply
+from motive_core.session import Answer, Prompt, Session, Unsolicited
+
+type Storable = Session | Prompt | Answer | Unsolicited | ChatRequest | Message | Reply
 
 _TAG: Final = "is"
+_AS_IT_IS: Final[tuple[Any, ...]] = (Json, str, int, float, bool, tuple[str, ...])
+"""Types of fields whose values ``json.dumps`` takes."""
 
 
 def dump_session(session: Session) -> dict[str, Json]:
     """The state as values that ``json.dumps`` takes. Shares what a part holds as JSON (``raw``, ``extra``) with it."""
-    return cast(dict[str, Json], _dump(session))
+    return dump(session)
 
 
 def load_session(data: Json) -> Session:
     """The state that ``dump_session`` gave this for. Raises ``ValueError``, which names the place, for all else."""
+    return load(Session, data, "session")
+
+
+def dump(value: Storable, names: Collection[str] | None = None) -> dict[str, Json]:
+    """A value as ``dump_session`` has it; only these fields of it, if ``names`` are given."""
+    data: dict[str, Json] = {_TAG: type(value).__name__}
+    for name, default, kind in _fields(value.__class__):
+        if names is None or name in names:
+            item = getattr(value, name)
+            if default is dataclasses.MISSING or (item is not default and item != default):
+                data[name] = item if kind in _AS_IT_IS else _dump(item)
+    return data
+
+
+def load[T: Storable](kind: type[T], data: Json, where: str) -> T:
+    """The value that ``dump`` gave this for. Raises ``ValueError``, which names the place, for all else."""
     try:
-        return cast(Session, _loader(Session)(data, "session"))
+        return cast(T, _loader(kind)(data, where))
     except RecursionError:
-        raise ValueError("session: nested too deeply") from None
+        raise ValueError(f"{where}: nested too deeply") from None
 
 
 def _dump(value: Any) -> Json:
@@ -40,12 +60,7 @@ def _dump(value: Any) -> Json:
         return dict(value)
     if not dataclasses.is_dataclass(value):
         return value
-    data: dict[str, Json] = {_TAG: type(value).__name__}
-    for name, default, kind in _fields(value.__class__):
-        item = getattr(value, name)
-        if default is dataclasses.MISSING or item != default:
-            data[name] = item if kind is Json else _dump(item)
-    return data
+    return dump(value)
 
 
 type _Loader = Callable[[Json, str], Any]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from motive_core.session.machine import step
 from motive_core.session.queries import answerer_present, asker_present, live_calls, next_due
+from motive_core.session.shift import shifted
 from motive_core.session.state import (
+    NO_TERMS,
     Answer,
     Arrive,
     Close,
@@ -29,12 +31,14 @@ from motive_core.session.state import (
     SendNotice,
     SendPrompt,
     Session,
+    Terms,
     Tick,
     Unsolicited,
     Words,
 )
 
 __all__ = [
+    "NO_TERMS",
     "Answer",
     "Arrive",
     "Close",
@@ -59,6 +63,7 @@ __all__ = [
     "SendNotice",
     "SendPrompt",
     "Session",
+    "Terms",
     "Tick",
     "Unsolicited",
     "Words",
@@ -66,5 +71,6 @@ __all__ = [
     "asker_present",
     "live_calls",
     "next_due",
+    "shifted",
     "step",
 ]

@@ -138,6 +138,7 @@ class _Step(Draft):
             self.commands.append(PassThrough(event.call) if rules.can_pass else SendError(event.call, "answerer_left"))
             return
         self.seat_asker(event)
+        self.settle_quoted(event)
         if event.join != "no":
             self.commands.append(SendNotice(event.call, "paired" if present else "waiting"))
             return
@@ -164,6 +165,7 @@ class _Step(Draft):
                     quotes=event.quotes,
                     rules=rules,
                     created_at=self.now,
+                    terms=event.terms,
                     calls=(live,),
                 )
             )
@@ -179,6 +181,14 @@ class _Step(Draft):
             elif event.retry and prompt.outcome == "answered":
                 return prompt
         return None
+
+    def settle_quoted(self, event: Arrive) -> None:
+        """An answer that the asker quotes has arrived. After a restart nobody else can tell."""
+        for prompt in list(self.prompts.values()):
+            if prompt.outcome is not None or prompt.answer is None or prompt.sending:
+                continue
+            if prompt.answer.digest == event.replies_to and prompt.digest in event.quotes:
+                self.done(prompt, "answered")
 
     def seat_asker(self, event: Arrive) -> None:
         seat = self.asker

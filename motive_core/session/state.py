@@ -7,9 +7,9 @@ that the caller chooses; ids come in with events. What the words of a call say i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
-from motive_core.ir import Part
+from motive_core.ir import Part, ResponseFormat, Tool
 
 type Words = tuple[Part, ...]
 type Role = Literal["asker", "answerer"]
@@ -85,6 +85,17 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Terms:
+    """What a call of the asker demands of its answer. Opaque here, as the words are."""
+
+    tools: tuple[Tool, ...] = ()
+    response_format: ResponseFormat | None = None
+
+
+NO_TERMS: Final = Terms()
+
+
+@dataclass(frozen=True, slots=True)
 class Prompt:
     """One thing that the asker said, and all calls that carry it (a retry and its original share one prompt).
 
@@ -102,6 +113,7 @@ class Prompt:
     quotes: tuple[str, ...]
     rules: Rules
     created_at: float
+    terms: Terms = NO_TERMS
     calls: tuple[LiveCall, ...] = ()
     shown: Literal["no", "sending", "yes"] = "no"
     shown_by: str = ""
@@ -152,7 +164,8 @@ class Arrive:
     prompt and tools. ``asks``: it has tools, a response format or a system prompt. ``digest`` is that of its relayed
     ``words``; ``quotes`` are digests of the earlier messages that it carries, ``replies_to`` that of the last assistant
     message among them, if any. ``answer`` is what its words amount to as a reply; ``refused`` says why they cannot be
-    one (a tool call that does not fit, say). ``retry``: the client marked it as a retry.
+    one (a tool call that does not fit, say). ``retry``: the client marked it as a retry. ``terms``: what it demands of its
+    answer.
     """
 
     call: str
@@ -172,6 +185,7 @@ class Arrive:
     replies_to: str = ""
     retry: bool = False
     refused: str = ""
+    terms: Terms = NO_TERMS
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, NamedTuple, assert_never
+from typing import Any, Final, assert_never
 
 from motive_core.backends.base import Backend
 from motive_core.errors import (
@@ -22,7 +22,7 @@ from motive_core.errors import (
     UnavailableError,
 )
 from motive_core.exchange import Exchange
-from motive_core.ir import ResponseFormat, Tool, ToolCallPart
+from motive_core.ir import ToolCallPart
 from motive_core.relay import (
     CommandError,
     Relayed,
@@ -36,6 +36,7 @@ from motive_core.relay import (
 )
 from motive_core.routing import Answer as AnswerDecision
 from motive_core.session import (
+    NO_TERMS,
     Answer,
     Arrive,
     Close,
@@ -48,11 +49,13 @@ from motive_core.session import (
     NoticeKind,
     PassThrough,
     Released,
+    Restarted,
     SendAnswer,
     SendError,
     SendNotice,
     SendPrompt,
     Session,
+    Terms,
     Tick,
     answerer_present,
     live_calls,
@@ -112,16 +115,6 @@ def error_for(kind: ErrorKind, session: str) -> MotiveError:
             assert_never(kind)
 
 
-class _Terms(NamedTuple):
-    """What a call of the app demands of its answer."""
-
-    tools: tuple[Tool, ...] = ()
-    response_format: ResponseFormat | None = None
-
-
-_NO_TERMS: Final = _Terms()
-
-
 class PairSource:
     """See the module. ``clock`` gives seconds that never go back; ``spawn`` runs a coroutine in the background."""
 
@@ -138,10 +131,9 @@ class PairSource:
         self._clock = clock
         self._spawn = spawn
         self._held: dict[str, Exchange] = {}
-        self._terms: dict[str, dict[str, _Terms]] = {}
-        """By session and key of a prompt. Kept while it has no live call: who answers does not wait for a retry."""
         self._timers: dict[str, tuple[float, asyncio.TimerHandle]] = {}
         self._touched: dict[str, float] = {}
+        self._restored = False
         self.join_words = join_words
         self.max_sessions = max_sessions
 
@@ -153,6 +145,8 @@ class PairSource:
     async def accept(self, exchange: Exchange, decision: AnswerDecision, retry: bool) -> None:
         """Take charge of an exchange: see ``Source``."""
         session, rules = exchange.session, decision.rules
+        if not self._restored:
+            await self.restore()
         stored = await self._backend.load(session)
         if stored.version == 0:
             if rules.when_joined and rules.can_pass and decision.role == "asker":
@@ -163,14 +157,15 @@ class PairSource:
                 return
         said = relayed(exchange.request, with_system=decision.relay_system, with_context=decision.relay_context)
         self._held[exchange.exchange] = exchange
-        while True:
-            event = self._arrival(exchange, decision, said, retry, stored.state)
-            terms = _Terms(exchange.request.tools, exchange.request.response_format)
-            if terms != _NO_TERMS:
-                self._terms.setdefault(session, {})[event.key] = terms
-            if await self._apply(session, stored.state, stored.version, event):
-                return
-            stored = await self._backend.load(session)
+        try:
+            while True:
+                event = self._arrival(exchange, decision, said, retry, stored.state)
+                if await self._apply(session, stored.state, stored.version, event):
+                    return
+                stored = await self._backend.load(session)
+        except MotiveError:
+            del self._held[exchange.exchange]  # nothing has changed: the call was not taken
+            raise
 
     def _arrival(
         self, exchange: Exchange, decision: AnswerDecision, said: Relayed, retry: bool, state: Session
@@ -181,7 +176,7 @@ class PairSource:
         if decision.role != "asker":
             try:
                 ids = (f"call_{exchange.exchange}{number:02d}" for number in range(_CALLS_AT_ONCE))
-                terms = self._owed_terms(exchange.session, state)
+                terms = next((prompt.terms for prompt in state.prompts if prompt.prompt == state.owes), NO_TERMS)
                 answer = answer_of(said.words, terms.tools, ids, terms.response_format)
             except CommandError as error:
                 refused = str(error)
@@ -203,19 +198,16 @@ class PairSource:
             replies_to=said.replies_to,
             retry=retry,
             refused=refused,
+            terms=Terms(request.tools, request.response_format),
         )
 
-    def _owed_terms(self, session: str, state: Session) -> _Terms:
-        """What the app's call demands that the answerer owes an answer to."""
-        key = next((prompt.key for prompt in state.prompts if prompt.prompt == state.owes), "")
-        return self._terms.get(session, {}).get(key, _NO_TERMS)
-
-    def _keep_terms(self, session: str, after: Session) -> None:
-        """Forget the demands of prompts that are no more."""
-        terms = self._terms.pop(session, None)
-        kept = {prompt.key: terms[prompt.key] for prompt in after.prompts if prompt.key in terms} if terms else {}
-        if kept:
-            self._terms[session] = kept
+    async def restore(self) -> None:
+        """Take over the sessions that the last process left in the store: every call that it held is gone. Done at the
+        first call at the latest."""
+        self._restored = True
+        for session in await self._backend.all():
+            await self._dispatch(session, Restarted())
+        await self._backend.flush()
 
     async def delivered(self, exchange: Exchange) -> None:
         """See ``Source``."""
@@ -246,11 +238,13 @@ class PairSource:
         return True
 
     async def sweep(self, idle_s: float) -> None:
-        """End the sessions that hold no call and that nothing was heard of for ``idle_s``."""
+        """End the sessions that hold no call and that nothing was heard of for ``idle_s``. Writes what the store could
+        not."""
         now = self._clock()
         for session, state in (await self._backend.all()).items():
             if not live_calls(state) and now - self._touched.setdefault(session, now) > idle_s:
                 await self._dispatch(session, Close())
+        await self._backend.flush()
 
     async def tick(self, session: str) -> None:
         """Let time pass in a session: what is due by now happens."""
@@ -281,12 +275,16 @@ class PairSource:
 
     async def _apply(self, session: str, state: Session, version: int, event: Event) -> bool:
         after, commands = step(state, event, self._clock())
-        if not await self._backend.swap(session, after, version):
+        # What a client asks for can be refused; what has happened cannot.
+        if not await self._backend.swap(session, after, version, lazy=not isinstance(event, Arrive)):
             return False
+        if isinstance(event, Close) or (isinstance(event, Delivered) and _is_shown_to(after, event.call)):
+            # Before the bytes leave, for a person whose client has no history: nothing but the state will tell that
+            # its next words are an answer. That an answer has arrived may be written later: it waits for a retry then.
+            await self._backend.flush()
         if not isinstance(event, Tick):
             self._touched[session] = self._clock()
         self._schedule(session, after)
-        self._keep_terms(session, after)
         for command in commands:
             self._run(session, command)
         return True
@@ -349,3 +347,7 @@ class PairSource:
             case _:
                 assert_never(command)
         return True
+
+
+def _is_shown_to(state: Session, call: str) -> bool:
+    return any(prompt.shown_by == call for prompt in state.prompts)
