@@ -34,6 +34,7 @@ from motive_core.errors import (
 )
 from motive_core.exchange import Exchange, Listener, Port
 from motive_core.heartbeats import Heartbeats
+from motive_core.kept import KeptStore
 from motive_core.relay import is_retry
 from motive_core.routing import Answer, CallFacts, Decision, HostTable, Pass, Reject, Router, credential_identity
 from motive_core.session import Session, answerer_present, asker_present
@@ -82,20 +83,26 @@ class Gateway:
     """See the module. Made within a running event loop, or before it; used only within it."""
 
     def __init__(
-        self, config: Config, *, backend: Backend | None = None, clock: Callable[[], float] | None = None
+        self,
+        config: Config,
+        *,
+        backend: Backend | None = None,
+        kept: KeptStore | None = None,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self.clock = clock or steady_clock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._started_at = self.clock()
         self.closing = False
+        self._backend = backend or MemoryBackend()
         self.pair = PairSource(
-            backend or MemoryBackend(),
+            self._backend,
             clock=self.clock,
             spawn=self.spawn,
             join_words=config.join_words,
             max_sessions=config.limits.max_sessions,
         )
-        self.side = SideCalls(self.clock, config.timing.session_ttl_s, self._models)
+        self.side = SideCalls(self.clock, config.timing.session_ttl_s, self._models, kept)
         self.configure(config)
 
     def configure(self, config: Config) -> None:
@@ -372,6 +379,10 @@ class Gateway:
         """The operator let the real service answer an exchange."""
         await self.pair.released(exchange)
 
+    async def restore(self) -> None:
+        """Take over what the last process left in the store."""
+        await self.pair.restore()
+
     async def sweep(self) -> None:
         """Let time pass everywhere; to be called every ``cleanup_interval_s``."""
         self.side.kept.expire()
@@ -391,6 +402,7 @@ class Gateway:
             "version": _VERSION,
             "uptime_s": round(self.clock() - self._started_at, 3),
             "held": len(self.pair.held),
+            "store": self._backend.problem or "ok",
         }
 
     async def sessions(self) -> list[dict[str, Any]]:

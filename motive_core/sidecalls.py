@@ -11,18 +11,22 @@ from collections.abc import Awaitable, Callable, Sequence
 from motive_core.dialects import Dialect, ModelInfo, RequestHead, SideCall, WireReply
 from motive_core.errors import BadRequestError
 from motive_core.ir import ChatRequest
-from motive_core.kept import KeptReplies
+from motive_core.kept import KeptReplies, KeptStore
 from motive_core.routing import credential_identity
 
 
 class SideCalls:
-    """``clock`` gives seconds that never go back, ``keep_s`` is how long replies are kept, ``models`` gives what there
-    is to talk to."""
+    """``clock`` gives seconds that never go back, ``keep_s`` is how long replies are kept, and ``store`` where;
+    ``models`` gives what there is to talk to."""
 
     def __init__(
-        self, clock: Callable[[], float], keep_s: float, models: Callable[[], Awaitable[Sequence[ModelInfo]]]
+        self,
+        clock: Callable[[], float],
+        keep_s: float,
+        models: Callable[[], Awaitable[Sequence[ModelInfo]]],
+        store: KeptStore | None = None,
     ) -> None:
-        self.kept = KeptReplies(clock, keep_s)
+        self.kept = KeptReplies(clock, keep_s, store)
         self._models = models
 
     async def serve(self, dialect: Dialect, head: RequestHead, body: bytes) -> WireReply:

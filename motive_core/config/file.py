@@ -59,7 +59,7 @@ class ConfigFile:
         self._stamps, self._was_empty = stamps, False
         if config == self.config:
             return None
-        for setting in ("proxy", "fast_dispatch"):
+        for setting in ("proxy", "store", "fast_dispatch"):
             if getattr(config, setting) != getattr(self._at_start, setting):
                 logger.warning("configuration: a change of %s takes effect at the next start", setting)
         self.config = config

@@ -14,6 +14,7 @@ from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_
 from motive_core.config.defaults import BACKGROUND, CORS_ORIGINS, HOSTS
 from motive_core.config.heartbeats import HEARTBEAT_CLIENTS, HeartbeatClient
 from motive_core.config.patterns import Matcher, check_template
+from motive_core.config.store import Store
 from motive_core.config.types import (
     Count,
     DialectGlob,
@@ -321,6 +322,7 @@ class Config(Section):
     log: Log = Field(default=Log(), description="What is logged.")
     limits: Limits = Field(default=Limits(), description="What is refused.")
     timing: Timing = Field(default=Timing(), description="How long things take.")
+    store: Store = Field(default=Store(), description="What outlives the process. Read at the start only.")
     join_words: tuple[JoinWord, ...] = Field(
         default=("ping", "/join"),
         description="Messages by which a client takes the answerer's seat. One that begins with a slash may have more "

@@ -28,6 +28,7 @@ from motive_core.config.models import (
     Timing,
     default_background,
 )
+from motive_core.config.store import Store
 from motive_core.config.types import Kind
 from motive_core.config.variables import VARIABLES
 
@@ -39,6 +40,7 @@ _MODELS: Final[Mapping[str, type[BaseModel]]] = {
     "log": Log,
     "limits": Limits,
     "timing": Timing,
+    "store": Store,
     "route": Route,
     "match": Match,
     "background": Background,
@@ -148,6 +150,9 @@ _LISTS: Final[Mapping[str, Callable[[], Iterator[str]]]] = {
     "known_heartbeat_clients": _known_heartbeat_clients,
 }
 """Tables that are no section's."""
+
+TABLES: Final = frozenset(_MODELS) | frozenset(_LISTS)
+"""The names of all tables."""
 
 
 def _cell(text: str | None) -> str:

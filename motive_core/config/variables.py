@@ -23,6 +23,8 @@ VARIABLES: Final[Mapping[str, tuple[str, str]]] = {
     "MOTIVE_PROXY_CLEANUP_INTERVAL_SECONDS": ("timing", "cleanup_interval_s"),
     "MOTIVE_PROXY_MAX_SESSIONS": ("limits", "max_sessions"),
     "MOTIVE_PROXY_MAX_PAYLOAD_SIZE": ("limits", "body_limit_bytes"),
+    "MOTIVE_PROXY_STORE_KIND": ("store", "kind"),
+    "MOTIVE_PROXY_STORE_PATH": ("store", "path"),
 }
 """By name, the section and the key of the setting that each one overrides. An empty variable counts as unset."""
 

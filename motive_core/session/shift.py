@@ -12,7 +12,7 @@ from motive_core.session.state import LiveCall, Prompt, Seat, Session
 
 
 def shifted(state: Session, seconds: float) -> Session:
-    """The state with every time in it later by ``seconds``, which may be negative."""
+    """The state with all that is due later by ``seconds``, which may be negative. When something was said stays."""
 
     def seat(one: Seat | None) -> Seat | None:
         return one and replace(one, until=one.until + seconds, yields_at=one.yields_at + seconds)
@@ -23,7 +23,6 @@ def shifted(state: Session, seconds: float) -> Session:
     def prompt(one: Prompt) -> Prompt:
         return replace(
             one,
-            created_at=one.created_at + seconds,
             calls=tuple(map(live, one.calls)),
             orphaned_at=None if one.orphaned_at is None else one.orphaned_at + seconds,
             closed_at=one.closed_at + seconds if one.outcome is not None else 0.0,
@@ -35,5 +34,4 @@ def shifted(state: Session, seconds: float) -> Session:
         answerer=seat(state.answerer),
         prompts=tuple(map(prompt, state.prompts)),
         listening=state.listening and live(state.listening),
-        unsolicited=tuple(replace(one, at=one.at + seconds) for one in state.unsolicited),
     )

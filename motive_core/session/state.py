@@ -164,8 +164,8 @@ class Arrive:
     prompt and tools. ``asks``: it has tools, a response format or a system prompt. ``digest`` is that of its relayed
     ``words``; ``quotes`` are digests of the earlier messages that it carries, ``replies_to`` that of the last assistant
     message among them, if any. ``answer`` is what its words amount to as a reply; ``refused`` says why they cannot be
-    one (a tool call that does not fit, say). ``retry``: the client marked it as a retry. ``terms``: what it demands of its
-    answer.
+    one (a tool call that does not fit, say). ``retry``: the client marked it as a retry. ``terms``: what it demands of
+    its answer.
     """
 
     call: str

@@ -106,7 +106,8 @@ def error_for(kind: ErrorKind, session: str) -> MotiveError:
         case "hold_timeout":
             return HoldTimeoutError("Nobody answered in time.")
         case "idle":
-            return HoldTimeoutError("No prompt came in time. Call again to go on waiting.", code="idle", retry_after_s=1.0)
+            message = "No prompt came in time. Call again to go on waiting."
+            return HoldTimeoutError(message, code="idle", retry_after_s=1.0)
         case "answerer_left":
             return UnavailableError(f"Nobody is there to answer in session {session!r}.", code="answerer_left")
         case "closed":
@@ -278,9 +279,7 @@ class PairSource:
         # What a client asks for can be refused; what has happened cannot.
         if not await self._backend.swap(session, after, version, lazy=not isinstance(event, Arrive)):
             return False
-        if isinstance(event, Close) or (isinstance(event, Delivered) and _is_shown_to(after, event.call)):
-            # Before the bytes leave, for a person whose client has no history: nothing but the state will tell that
-            # its next words are an answer. That an answer has arrived may be written later: it waits for a retry then.
+        if is_urgent(state, event):
             await self._backend.flush()
         if not isinstance(event, Tick):
             self._touched[session] = self._clock()
@@ -349,5 +348,17 @@ class PairSource:
         return True
 
 
-def _is_shown_to(state: Session, call: str) -> bool:
-    return any(prompt.shown_by == call for prompt in state.prompts)
+def is_urgent(before: Session, event: Event) -> bool:
+    """Whether this must be stored at once, though nothing is sent because of it.
+
+    That a prompt was handed over is, before its bytes leave: for a client that has no history, nothing but the state
+    will tell that its next words are an answer. That an answer was, is not: until that is stored, a call that says its
+    prompt again gets it again.
+    """
+    match event:
+        case Close() | Failed():
+            return True
+        case Delivered(call) | Gone(call):
+            return any(prompt.shown_by == call for prompt in before.prompts)
+        case _:
+            return False

@@ -89,7 +89,8 @@ class Proxy:
             self.command += ["--set", "flow_detail=0"]
         self.command += options
         self.env = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-        self.env |= {"PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1", **(env or {})}
+        # A store of its own, even for one that starts on the port of another.
+        self.env |= {"PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1", "XDG_STATE_HOME": str(folder / "state"), **(env or {})}
         self.expected: tuple[str, ...] = ()
         """Signs of a defect that a test provokes."""
         self._process: subprocess.Popen[bytes] | None = None
