@@ -7,7 +7,7 @@ their message.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 
 class MotiveError(Exception):
@@ -158,9 +158,34 @@ class OverloadedError(MotiveError):
 class StatusError(MotiveError):
     """An error whose status is decided at run time: a vendor's own, relayed in another dialect."""
 
-    def __init__(self, status: int, message: str, *, code: str | None = None, param: str | None = None) -> None:
-        super().__init__(message, code=code or "upstream_error", param=param)
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        code: str | None = None,
+        param: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message, code=code or "upstream_error", param=param, retry_after_s=retry_after_s)
         self.status = status  # type: ignore[misc]  # the one class whose status belongs to the instance
+
+
+_RETRIED: Final = frozenset({408, 409, 429})
+"""Statuses below 500 upon which the vendors' SDKs try again."""
+
+
+def error_of(status: int, message: str) -> MotiveError:
+    """An error of this status (400 to 599), as the vendors' services have it: with what its clients go by."""
+    again_s = 1.0 if status in _RETRIED or status >= 500 else None
+    known = {one.status: one for one in _every_class(MotiveError) if one is not StatusError}
+    if status in known:
+        return known[status](message, retry_after_s=again_s)
+    return StatusError(status, message, retry_after_s=again_s)
+
+
+def _every_class(cls: type[MotiveError]) -> list[type[MotiveError]]:
+    return [one for sub in cls.__subclasses__() for one in (sub, *_every_class(sub))]
 
 
 class ConfigError(Exception):

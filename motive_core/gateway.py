@@ -35,7 +35,7 @@ from motive_core.errors import (
 from motive_core.exchange import Exchange, Listener, Port
 from motive_core.heartbeats import Heartbeats
 from motive_core.kept import KeptStore
-from motive_core.relay import is_retry
+from motive_core.relay import CommandReader, is_retry
 from motive_core.routing import Answer, CallFacts, Decision, HostTable, Pass, Reject, Router, credential_identity
 from motive_core.session import Session, answerer_present, asker_present
 from motive_core.sidecalls import SideCalls
@@ -100,6 +100,7 @@ class Gateway:
             clock=self.clock,
             spawn=self.spawn,
             join_words=config.join_words,
+            commands=CommandReader(config.commands),
             max_sessions=config.limits.max_sessions,
         )
         self.side = SideCalls(self.clock, config.timing.session_ttl_s, self._models, kept)
@@ -114,6 +115,7 @@ class Gateway:
         self._heartbeats = Heartbeats(config)
         self._origins = [glob_regex(origin) for origin in config.cors_origins]
         self.pair.join_words = config.join_words
+        self.pair.commands = CommandReader(config.commands)
         self.pair.max_sessions = config.limits.max_sessions
         self.side.kept.keep_s = config.timing.session_ttl_s
 
@@ -273,6 +275,8 @@ class Gateway:
             service=decision.service,
             pace_tokens_per_s=decision.pace_tokens_per_s,
             extra_headers=self._cors(incoming),
+            fallback=decision.fallback or "",
+            passes_at_exit=decision.passes_at_exit,
             keep=lambda request, reply: self.side.kept.add(request, reply, credential, came),
             continues=continues,
         )

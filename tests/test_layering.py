@@ -24,12 +24,19 @@ LAYERS: Final[tuple[frozenset[str], ...]] = (
         {
             "motive_core.exchange",
             "motive_core.kept",
-            "motive_core.relay",
             "motive_core.state_json",
             "motive_core.config",
         }
     ),
-    frozenset({"motive_core.routing", "motive_core.background", "motive_core.heartbeats", "motive_core.backends"}),
+    frozenset(
+        {
+            "motive_core.routing",
+            "motive_core.background",
+            "motive_core.heartbeats",
+            "motive_core.relay",
+            "motive_core.backends",
+        }
+    ),
     frozenset({"motive_core.sources", "motive_core.origin", "motive_core.sidecalls"}),
     frozenset({"motive_core.gateway"}),
     frozenset({"motive_shell"}),

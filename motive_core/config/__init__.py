@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from motive_core.config.commands import Commands
 from motive_core.config.file import ConfigFile
 from motive_core.config.heartbeats import HeartbeatClient
 from motive_core.config.loading import load_config
@@ -24,6 +25,7 @@ __all__ = [
     "MATCHED_CHARACTERS",
     "Background",
     "BackgroundMatch",
+    "Commands",
     "Config",
     "ConfigFile",
     "HeartbeatClient",

@@ -77,10 +77,14 @@ def _check_routes(config: Config) -> None:
     for index, route in enumerate(config.routes):
         if route.match.listener != "reverse" or route.service is not None or config.services:
             continue
-        for setting in ("answer", "when", "on_timeout", "on_lost", "on_full", "background"):
+        for setting in ("answer", "when", "on_timeout", "on_lost", "on_full", "on_exit", "background"):
             if getattr(route, setting) in ("pass", "joined"):
                 why = "there is no real service to pass to: give the route a service, or name one under services"
                 raise ConfigError(dotted(("routes", index, setting)), why)
+    for index, route in enumerate(config.routes):
+        for setting in ("on_timeout", "on_lost", "on_full"):
+            if getattr(route, setting) == "fallback" and route.fallback is None:
+                raise ConfigError(dotted(("routes", index, setting)), "the route has no fallback to answer with")
 
 
 def _config_error(error: ValidationError, set_by: Mapping[tuple[str, ...], str]) -> ConfigError:

@@ -11,6 +11,7 @@ from typing import Final, Literal
 
 from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
+from motive_core.config.commands import Commands
 from motive_core.config.defaults import BACKGROUND, CORS_ORIGINS, HOSTS
 from motive_core.config.heartbeats import HEARTBEAT_CLIENTS, HeartbeatClient
 from motive_core.config.patterns import Matcher, check_template
@@ -171,16 +172,25 @@ class Route(Section):
     service: Service | None = Field(
         default=None, description="The real service behind a call at the meeting point, if not that of `services`."
     )
-    on_timeout: Literal["pass", "error"] | None = Field(
+    on_timeout: Literal["pass", "fallback", "error"] | None = Field(
         default=None,
-        description="What ends a call that nobody answered in time. Null: `pass` if there is a real service.",
+        description="What ends a call that nobody answered in time: the real service's reply, the route's `fallback`, "
+        "or an error. Null: `pass` if there is a real service, else `error`.",
     )
-    on_lost: Literal["pass", "error", "wait"] | None = Field(
+    on_lost: Literal["pass", "fallback", "error", "wait"] | None = Field(
         default=None,
         description="What becomes of open prompts when the answerer leaves. Null: `pass` if there is a real service, "
         "else `wait`.",
     )
-    on_full: Literal["pass", "error"] = Field(default="error", description="What ends a prompt over `queue_limit`.")
+    on_full: Literal["pass", "fallback", "error"] = Field(
+        default="error", description="What ends a prompt over `queue_limit`."
+    )
+    on_exit: Literal["pass", "error"] = Field(
+        default="error",
+        description="What ends a held call when the proxy exits. `pass`: the real service's reply, if it comes within "
+        "two seconds.",
+    )
+    fallback: Text | None = Field(default=None, description="What a call is answered by a policy of `fallback`.")
     on_idle: Literal["error", "notice"] = Field(
         default="error", description="What ends the call of an answerer that got no prompt in time."
     )
@@ -247,6 +257,10 @@ class BackgroundMatch(Section):
         default={},
         description="Fields of the body beyond those that the dialect defines, by path, as `metadata.task`. Texts, "
         "numbers and booleans can match.",
+    )
+
+    max_tokens: Count | None = Field(
+        default=None, description="The most tokens that the call leaves for a reply, if it says so: so many, or fewer."
     )
 
     @property
@@ -328,6 +342,7 @@ class Config(Section):
         description="Messages by which a client takes the answerer's seat. One that begins with a slash may have more "
         "words behind it.",
     )
+    commands: Commands = Field(default=Commands(), description="What an answerer may write, beside an answer.")
     cors_origins: tuple[Origin, ...] = Field(
         default=CORS_ORIGINS,
         description="Globs of web origins whose pages may call the meeting point from a browser; all others get a 403. "
@@ -361,6 +376,13 @@ class Config(Section):
         description="What happens to a call; the first that matches decides. A call that none matches passes to its "
         "service from the forward proxy, and gets a 404 at the meeting point.",
     )
+
+    @model_validator(mode="after")
+    def _a_command_is_no_join_word(self) -> Config:
+        for word in self.commands.words:
+            if word.lower() in self.join_words:
+                raise ValueError(f"{word!r} is both a command and a join word")
+        return self
 
     _warnings: tuple[str, ...] = PrivateAttr(())
 

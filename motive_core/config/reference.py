@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from motive_core.config.commands import Commands
 from motive_core.config.heartbeats import HEARTBEAT_CLIENTS, HeartbeatClient, HeartbeatMatch
 from motive_core.config.models import (
     Background,
@@ -41,6 +42,7 @@ _MODELS: Final[Mapping[str, type[BaseModel]]] = {
     "limits": Limits,
     "timing": Timing,
     "store": Store,
+    "commands": Commands,
     "route": Route,
     "match": Match,
     "background": Background,

@@ -47,6 +47,9 @@ class Exchange:
     extra_headers: dict[str, str] = field(default_factory=dict)
     keep: Callable[[ChatRequest, Reply], None] | None = None
     """Is told of the reply, if the request wants it kept."""
+    fallback: str = ""
+    """What it is answered when nobody does, by policy."""
+    passes_at_exit: bool = False
     continues: bool = False
     """Whether ``request`` has a conversation in it that the body only named, by an id that the real service has not."""
     speech: Speech | None = None
@@ -60,6 +63,16 @@ class Exchange:
     def notice(self, text: str) -> bool:
         """Reply with a word of our own: a successful reply that nobody on the other side said."""
         return self.reply(self.reply_of((TextPart(text),), "stop"), "noticed")
+
+    def fall_back(self) -> bool:
+        """Reply with what the route has for this."""
+        self.outcome = "fallback"
+        return self.notice(self.fallback)
+
+    def exit(self, error: MotiveError) -> None:
+        """The process exits: end by the route's policy, or in the middle of the reply."""
+        if not (self.pass_on() if self.passes_at_exit else self.fail(error)):
+            self.cut(error)
 
     def reply_of(self, parts: tuple[Part, ...], finish_reason: Literal["stop", "tool_calls"]) -> Reply:
         choices = (Choice(parts, finish_reason),) * max(1, self.request.n)

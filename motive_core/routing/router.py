@@ -46,6 +46,8 @@ class Answer:
     pace_tokens_per_s: float | None
     background: Literal["answer", "pass"]
     heartbeats: Literal["auto", "stream", "off"]
+    fallback: str | None
+    passes_at_exit: bool
     service: str | None
     route: str
     source: Literal["pair"] = "pair"
@@ -143,6 +145,8 @@ class Router:
             pace_tokens_per_s=route.pace_tokens_per_s,
             background=route.background,
             heartbeats=route.heartbeats,
+            fallback=route.fallback,
+            passes_at_exit=can_pass and route.on_exit == "pass",
             service=service,
             route=name,
         )

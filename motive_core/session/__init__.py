@@ -15,6 +15,8 @@ from motive_core.session.state import (
     ErrorKind,
     Event,
     Failed,
+    Failure,
+    FallBack,
     Gone,
     Join,
     LiveCall,
@@ -34,6 +36,7 @@ from motive_core.session.state import (
     Terms,
     Tick,
     Unsolicited,
+    Wish,
     Words,
 )
 
@@ -47,6 +50,8 @@ __all__ = [
     "ErrorKind",
     "Event",
     "Failed",
+    "Failure",
+    "FallBack",
     "Gone",
     "Join",
     "LiveCall",
@@ -66,6 +71,7 @@ __all__ = [
     "Terms",
     "Tick",
     "Unsolicited",
+    "Wish",
     "Words",
     "answerer_present",
     "asker_present",

@@ -20,15 +20,15 @@ from motive_core.errors import (
     MotiveError,
     RateLimitedError,
     UnavailableError,
+    error_of,
 )
 from motive_core.exchange import Exchange
 from motive_core.ir import ToolCallPart
 from motive_core.relay import (
     CommandError,
+    CommandReader,
     Relayed,
-    answer_of,
     fingerprint,
-    is_leave,
     join_of,
     prompt_parts,
     relayed,
@@ -45,6 +45,8 @@ from motive_core.session import (
     ErrorKind,
     Event,
     Failed,
+    Failure,
+    FallBack,
     Gone,
     NoticeKind,
     PassThrough,
@@ -57,6 +59,7 @@ from motive_core.session import (
     Session,
     Terms,
     Tick,
+    Wish,
     answerer_present,
     live_calls,
     next_due,
@@ -77,6 +80,7 @@ NOTICES: Final[dict[NoticeKind, str]] = {
     "Say anything to see the next prompt.",
     "idle": "Nothing has come yet. Say anything to go on waiting.",
     "left": "You have left the session. Its calls go on without you; a join word brings you back.",
+    "help": "{detail}",
 }
 
 _QUEUE_S: Final = 5.0
@@ -126,6 +130,7 @@ class PairSource:
         clock: Callable[[], float],
         spawn: Spawn,
         join_words: tuple[str, ...],
+        commands: CommandReader,
         max_sessions: int,
     ) -> None:
         self._backend = backend
@@ -136,6 +141,7 @@ class PairSource:
         self._touched: dict[str, float] = {}
         self._restored = False
         self.join_words = join_words
+        self.commands = commands
         self.max_sessions = max_sessions
 
     @property
@@ -156,7 +162,12 @@ class PairSource:
             if await self._backend.count() >= self.max_sessions:
                 exchange.fail(RateLimitedError("Too many sessions are open.", code="too_many_sessions"))
                 return
-        said = relayed(exchange.request, with_system=decision.relay_system, with_context=decision.relay_context)
+        said = relayed(
+            exchange.request,
+            with_system=decision.relay_system,
+            with_context=decision.relay_context,
+            call_word=self.commands.call_word,
+        )
         self._held[exchange.exchange] = exchange
         try:
             while True:
@@ -173,14 +184,18 @@ class PairSource:
     ) -> Arrive:
         request, headers = exchange.request, exchange.head.headers
         who = fingerprint(exchange.listener, exchange.client_host, exchange.credential, headers.get("user-agent", ""))
-        answer, refused = Answer(said.words, said.digest), ""
+        answer, refused, hint = Answer(said.words, said.digest), "", ""
+        wish: Wish = "say" if decision.role == "asker" else self.commands.wish(said.words)
         if decision.role != "asker":
-            try:
-                ids = (f"call_{exchange.exchange}{number:02d}" for number in range(_CALLS_AT_ONCE))
-                terms = next((prompt.terms for prompt in state.prompts if prompt.prompt == state.owes), NO_TERMS)
-                answer = answer_of(said.words, terms.tools, ids, terms.response_format)
-            except CommandError as error:
-                refused = str(error)
+            terms = next((prompt.terms for prompt in state.prompts if prompt.prompt == state.owes), NO_TERMS)
+            if wish == "help":
+                hint = self.commands.help(terms)
+            elif wish == "say":
+                try:
+                    ids = (f"call_{exchange.exchange}{number:02d}" for number in range(_CALLS_AT_ONCE))
+                    answer = self.commands.answer(said.words, terms, ids)
+                except CommandError as error:
+                    refused = str(error)
         return Arrive(
             call=exchange.exchange,
             who=who,
@@ -191,7 +206,7 @@ class PairSource:
             rules=decision.rules,
             role=decision.role,
             join=join_of(said.words, self.join_words),
-            leave=is_leave(said.words),
+            wish=wish,
             asks=said.asks,
             shape=said.shape,
             context=said.context,
@@ -199,6 +214,7 @@ class PairSource:
             replies_to=said.replies_to,
             retry=retry,
             refused=refused,
+            hint=hint,
             terms=Terms(request.tools, request.response_format),
         )
 
@@ -265,8 +281,7 @@ class PairSource:
             timer.cancel()
         self._timers.clear()
         for exchange in list(self._held.values()):
-            if not exchange.fail(error):
-                exchange.cut(error)
+            exchange.exit(error)
 
     async def _dispatch(self, session: str, event: Event) -> None:
         while True:
@@ -330,6 +345,8 @@ class PairSource:
         match command:
             case SendPrompt(_, prompt, context):
                 return exchange.answer(prompt_parts(prompt.words, prompt.context if context else ()))
+            case SendAnswer(_, _, Answer(failure=Failure(status, message))):
+                return exchange.fail(error_of(status, message))
             case SendAnswer(_, _, answer):
                 calls_tool = any(isinstance(part, ToolCallPart) for part in answer.parts)
                 return exchange.answer(answer.parts, "tool_calls" if calls_tool else "stop")
@@ -343,6 +360,8 @@ class PairSource:
                 exchange.fail(error_for(kind, exchange.session))
             case PassThrough():
                 exchange.pass_on()
+            case FallBack():
+                exchange.fall_back()
             case _:
                 assert_never(command)
         return True

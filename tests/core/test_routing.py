@@ -61,6 +61,8 @@ class TestBuiltInRoutes:
             pace_tokens_per_s=None,
             background="answer",
             heartbeats="auto",
+            fallback=None,
+            passes_at_exit=False,
             service=None,
             route="forward proxy",
         )
@@ -76,6 +78,8 @@ class TestBuiltInRoutes:
             pace_tokens_per_s=None,
             background="answer",
             heartbeats="auto",
+            fallback=None,
+            passes_at_exit=False,
             service=None,
             route="meeting point",
         )
