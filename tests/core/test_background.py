@@ -215,9 +215,7 @@ SAMPLES = [
     ),
     (
         "claude-code title, older",
-        asks(
-            f"Please write a 5-10 word title for the following conversation:\n\nUser: {ENOUGH}\n\nClaude: With patience."
-        ),
+        asks(f"Please write a 5-10 word title for the following conversation:\n\nUser: {ENOUGH}"),
         TITLE,
     ),
     (
