@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Final
 from weakref import WeakKeyDictionary
 
-from mitmproxy import http
+from mitmproxy import ctx, http
 from mitmproxy.master import Master
 from starlette.applications import Starlette
 
 from motive_core.config import Config, ConfigFile
+from motive_core.errors import ConfigError
 from motive_core.gateway import Gateway
 from motive_core.origin import OriginServer, Streams, make_app
+from motive_shell.exposure import why_exposed
 from motive_shell.holds import Holds
 from motive_shell.logs import apply_logging
 
@@ -38,6 +40,7 @@ class Runtime:
 
     def __init__(self, path: Path | None, env: Mapping[str, str], dotenv: Path) -> None:
         self.config_file = ConfigFile(path, env, dotenv)
+        self.config_file.check = _check_exposure
         self.gateway = Gateway(self.config_file.config)
         self.streams = Streams(self.gateway.clock)
         self.origin = OriginServer(self._make_app)
@@ -104,6 +107,12 @@ class Runtime:
                 await self.gateway.sweep()
             except Exception:
                 logger.exception("clean-up failed")
+
+
+def _check_exposure(config: Config) -> None:
+    """Raises ``ConfigError`` for a configuration that would leave an open listener without a guard."""
+    if why := why_exposed(ctx.options, config):
+        raise ConfigError("access", why)
 
 
 def runtime_of(master: Master, path: Path | None, dotenv: Path) -> Runtime:

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from motive_core.config.access import Access, Key
 from motive_core.config.models import (
     Background,
     BackgroundMatch,
@@ -38,6 +39,8 @@ _MODELS: Final[Mapping[str, type[BaseModel]]] = {
     "log": Log,
     "limits": Limits,
     "timing": Timing,
+    "access": Access,
+    "key": Key,
     "route": Route,
     "match": Match,
     "background": Background,

@@ -1,7 +1,8 @@
 """The web application of the origin: promoted replies, health and administration.
 
 Owns paths, methods and JSON. What it tells comes from a ``Site``; it knows no session and no proxy. Every call must
-carry the origin's secret: the port is open to every process of this machine, and only the proxy may use it.
+carry the origin's secret: the port is open to every process of this machine, and only the proxy may use it. The proxy
+says who asks, too; whatever it took a path for, the operator's are served to the operator only.
 """
 
 from __future__ import annotations
@@ -20,6 +21,11 @@ from motive_core.dialects.base import RequestHead
 from motive_core.origin.streams import Streams
 
 SECRET_HEADER: Final = "x-motive-origin"
+RANK_HEADER: Final = "x-motive-rank"
+"""Who asks, as a ``Rank`` of ``motive_core.access``. Only the proxy can set it."""
+
+_FOR_NOBODY_ELSE: Final = {"cache-control": "no-store", "referrer-policy": "no-referrer"}
+"""Headers of what the operator is told: the link that leads there may hold the token."""
 
 
 class Site(Protocol):
@@ -63,13 +69,16 @@ def make_app(site: Site, streams: Streams, secret: str) -> Starlette:
         reply.on_fetch()
         return StreamingResponse(reply.chunks, headers=dict(reply.headers))
 
-    async def health(_: Request) -> Response:
-        return JSONResponse(dict(site.health()))
+    async def health(request: Request) -> Response:
+        told = dict(site.health())
+        return JSONResponse({"status": told["status"]} if request.headers.get(RANK_HEADER) == "stranger" else told)
 
-    async def sessions(_: Request) -> Response:
-        return JSONResponse({"sessions": await site.sessions()})
+    async def sessions(request: Request) -> Response:
+        _check_operator(request)
+        return JSONResponse({"sessions": await site.sessions()}, headers=_FOR_NOBODY_ELSE)
 
     async def close_session(request: Request) -> Response:
+        _check_operator(request)
         session = request.path_params["session"]
         if await site.close_session(session):
             return JSONResponse({"closed": session})
@@ -93,6 +102,12 @@ def make_app(site: Site, streams: Streams, secret: str) -> Starlette:
     app.router.redirect_slashes = False
     app.add_middleware(_SecretRequired, secret=secret)
     return app
+
+
+def _check_operator(request: Request) -> None:
+    """Raises ``HTTPException`` for anybody but the operator: as if the path were not there."""
+    if request.headers.get(RANK_HEADER) != "operator":
+        raise HTTPException(404)
 
 
 class _SecretRequired:

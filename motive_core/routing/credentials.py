@@ -41,9 +41,15 @@ def credential_identity(headers: Mapping[str, str], query: str = "") -> str | No
     return None
 
 
+def sigv4_key_id(authorization: str) -> str | None:
+    """The access key id of a request that is signed with SigV4; None for any other."""
+    signed = _SIGV4.match(authorization)
+    return signed[1] if signed is not None else None
+
+
 def _authorization(value: str) -> str | None:
-    if (signed := _SIGV4.match(value)) is not None:
-        return f"sigv4:{signed[1]}"
+    if (key_id := sigv4_key_id(value)) is not None:
+        return f"sigv4:{key_id}"
     scheme, _, secret = value.partition(" ")
     secret = secret.strip()
     if not secret:

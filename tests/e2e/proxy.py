@@ -211,11 +211,21 @@ class Proxy:
         """Host and port of the forward proxy."""
         return _address(self.forward)
 
+    @property
+    def admin(self) -> dict[str, str]:
+        """Headers that show the admin token, which the banner tells."""
+        found = re.search(r"admin token +([\w-]{20,})", self.log)
+        assert found is not None, f"no admin token in the log:\n{self.log}"
+        return {"x-admin-token": found[1]}
+
+    def _client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(trust_env=False, verify=_UNUSED_TLS, headers=self.admin)
+
     # What is asked of it
 
     async def sessions(self) -> dict[str, dict[str, Any]]:
         """Every session as the administration shows it, by id."""
-        async with httpx.AsyncClient(trust_env=False, verify=_UNUSED_TLS) as client:
+        async with self._client() as client:
             reply = await client.get(f"{self.meeting}/admin/sessions")
         assert reply.status_code == 200, reply.text
         return {told["session"]: told for told in json.loads(reply.text)["sessions"]}
@@ -225,7 +235,7 @@ class Proxy:
     ) -> dict[str, Any]:
         """Wait until a session is in a state; one that does not exist is ``{}``. Gives it as it is then."""
         limit = time.monotonic() + deadline_s
-        async with httpx.AsyncClient(trust_env=False, verify=_UNUSED_TLS) as client:
+        async with self._client() as client:
             while True:
                 reply = await client.get(f"{self.meeting}/admin/sessions")
                 told = {one["session"]: one for one in reply.json()["sessions"]}.get(session, {})
@@ -249,7 +259,7 @@ class Proxy:
 
     async def close_session(self, session: str) -> None:
         """End a session."""
-        async with httpx.AsyncClient(trust_env=False, verify=_UNUSED_TLS) as client:
+        async with self._client() as client:
             await client.delete(f"{self.meeting}/admin/sessions/{quote(session, safe='')}")
 
 
