@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Annotated, Final
 
-from pydantic import PlainValidator
+from pydantic import PlainSerializer, PlainValidator
 from pydantic_core import PydanticCustomError
 
 from motive_core.config.types import Kind
@@ -64,4 +64,4 @@ def _read(value: object) -> Hashed:
     return Hashed(bytes.fromhex(digest))
 
 
-Secret = Annotated[Hashed, PlainValidator(_read), Kind("secret")]
+Secret = Annotated[Hashed, PlainValidator(_read), PlainSerializer(lambda _: "***", return_type=str), Kind("secret")]
