@@ -22,7 +22,7 @@ from mitmproxy.proxy.mode_specs import ReverseMode, UpstreamMode
 from motive_core.access import ANYBODY, Rank, is_preflight
 from motive_core.config import DEFAULT_CONFIG_NAME
 from motive_core.dialects import RequestHead
-from motive_core.errors import ConfigError, MotiveError, UnavailableError
+from motive_core.errors import AuthenticationError, ConfigError, MotiveError, UnavailableError
 from motive_shell import fast_messages
 from motive_shell.banner import announce
 from motive_shell.connections import ask_for_no_password, deepen_backlogs, lift_connection_limit
@@ -199,9 +199,12 @@ class Motive:
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         """Keep secrets from going on; let a large upload that is no LLM call go as it comes, rather than gather it."""
-        if listener_of(flow) == "reverse" or flow.is_replay:
+        if flow.is_replay:
             return
         request = flow.request
+        if listener_of(flow) == "reverse":
+            self._tell_of_password(flow)
+            return
         if not isinstance(flow.client_conn.proxy_mode, UpstreamMode):  # there it is for the next proxy
             request.headers.pop("proxy-authorization", None)
         if flow.response is not None:
@@ -215,6 +218,16 @@ class Motive:
             request.headers.pop(ROLE_HEADER, None)
             withdraw(request, gateway.guard.own_secrets(head))
             request.stream = True
+
+    def _tell_of_password(self, flow: http.HTTPFlow) -> None:
+        """At a meeting point that asks for no keys, mitmproxy asks for its ``proxyauth``: say so in the caller's
+        dialect."""
+        challenge = flow.response.headers.get("www-authenticate") if flow.response is not None else None
+        if challenge is None:
+            return
+        error = AuthenticationError("This proxy asks for mitmproxy's proxyauth, as Basic.", code="password_needed")
+        status, headers, body = self._configured().gateway.refused(head_of(flow.request), error)
+        respond(flow, status, {**headers, "www-authenticate": challenge}, body)
 
     async def request(self, flow: http.HTTPFlow) -> None:
         """A request is here: if it is an LLM call, the gateway decides."""

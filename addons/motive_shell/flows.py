@@ -77,8 +77,10 @@ def withdraw(request: http.Request, places: Iterable[str]) -> None:
             request.headers.pop(place, None)
             continue
         path, _, query = request.path.partition("?")
-        kept = [one for one in query.split("&") if unquote_plus(one.partition("=")[0]) != place[1:]]
-        request.path = f"{path}?{'&'.join(kept)}" if kept else path
+        fields = query.split("&")
+        kept = [one for one in fields if unquote_plus(one.partition("=")[0]) != place[1:]]
+        if len(kept) < len(fields):
+            request.path = f"{path}?{'&'.join(kept)}" if kept else path
 
 
 def respond(flow: http.HTTPFlow, status: int, headers: Mapping[str, str], body: bytes) -> None:
