@@ -85,7 +85,7 @@ class Proxy:
             self.command += ["-s", str(script)]
         if config is not None:
             self.command += ["--set", f"motive_config={self.config_path}"]
-        if program == "mitmdump":
+        if program == "mitmdump" and not any("flow_detail" in option for option in options):
             self.command += ["--set", "flow_detail=0"]
         self.command += options
         self.env = {name: os.environ[name] for name in _INHERITED if name in os.environ}
