@@ -31,8 +31,8 @@ _SECRET_IN_URL: Final = re.compile(
 
 # A header's line, as mitmdump has it from flow_detail=2 on; its name may be styled.
 _SECRET_HEADER: Final = re.compile(
-    r"(?i)\A((?:\x1b\[[\d;]*m)*(?:(?:proxy-)?authorization|(?:set-)?cookie|[\w-]*(?:key|token|secret))"
-    r"(?:\x1b\[[\d;]*m)*: )[^\n]+\Z"
+    r"(?i)\A((?:\x1b\[[\d;]*m)*[^:\x1b]*(?:authorization|cookie|key|token|secret)"
+    r"(?:\s|\\x[0-9a-f]{2})*(?:\x1b\[[\d;]*m)*: )[^\n]+\Z"
 )
 
 

@@ -31,18 +31,12 @@ class TerminalProxy(Proxy):
         self._port = free_port()
         mode = f"reverse:http://127.0.0.1:9@127.0.0.1:{self._port}"
         super().__init__(folder, confdir, config={}, modes=[mode], program="mitmproxy")
-        self._token = secrets.token_urlsafe()
-        self.env |= {"TERM": "xterm", "MOTIVE_PROXY_ADMIN_TOKEN": self._token}
+        self.env |= {"TERM": "xterm", "MOTIVE_PROXY_ADMIN_TOKEN": secrets.token_urlsafe()}
 
     @property
     def meeting(self) -> str:
         """See ``Proxy``."""
         return f"http://127.0.0.1:{self._port}"
-
-    @property
-    def admin(self) -> dict[str, str]:
-        """See ``Proxy``."""
-        return {"x-admin-token": self._token}
 
     def launch(self) -> None:
         """See ``Proxy``."""
