@@ -26,7 +26,7 @@ from motive_core.errors import AuthenticationError, ConfigError, MotiveError, Un
 from motive_shell import fast_messages
 from motive_shell.banner import announce
 from motive_shell.connections import ask_for_no_password, deepen_backlogs, lift_connection_limit
-from motive_shell.exposure import why_exposed, why_open
+from motive_shell.exposure import narrow, retreat, why_exposed, why_open
 from motive_shell.fast_dispatch import FastDispatch
 from motive_shell.fast_writes import gather_writes
 from motive_shell.flows import ROLE_HEADER, FlowPort, head_of, incoming_of, listener_of, respond, withdraw
@@ -38,7 +38,6 @@ from motive_shell.trust import CERTIFICATE, write_bundle
 logger = logging.getLogger(__name__)
 
 _DRAIN_S: Final = 2.0
-_LOOPBACK: Final = "127.0.0.1"
 _LISTENING_OPTIONS: Final = frozenset({"mode", "listen_host", "proxyauth"})
 _HTTP2_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\n"
 _STREAMED_UPLOAD_BYTES: Final = 1024 * 1024
@@ -68,8 +67,7 @@ class Motive:
         # Eager connects to the upstream server of a reverse listener before the request is known; there is none.
         # A streamed reply that is passed on would not be kept for the views otherwise.
         ctx.options.update(connection_strategy="lazy", keep_host_header=True, store_streamed_bodies=True)
-        if not ctx.options.listen_host:
-            ctx.options.update(listen_host=_LOOPBACK)  # mitmproxy's own default is every address of the machine
+        narrow(ctx.options)
 
     def configure(self, updated: set[str]) -> None:
         """Read the configuration, and refuse options that would break holding.
@@ -111,6 +109,9 @@ class Motive:
         await self._configured().start()
         master = ctx.master
         keep_secrets(master.addons.get("dumper"))
+        proxyserver = master.addons.get("proxyserver")
+        if proxyserver is not None:
+            await retreat(proxyserver.servers, ctx.options)
         deepen_backlogs(master)
         mode = self._configured().config.fast_dispatch
         dispatch = FastDispatch(master.addons)
@@ -118,7 +119,6 @@ class Motive:
             dispatch.install()
             fast_messages.install()
             self._configured().gathers_writes = True
-        proxyserver = master.addons.get("proxyserver")
         if proxyserver is not None:
             # Asked by options before; a name may have led to another address since.
             if why := why_open(proxyserver.servers, ctx.options, self._configured().config):

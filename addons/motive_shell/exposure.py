@@ -37,6 +37,29 @@ def why_open(servers: Iterable[Any], options: Options, config: Config) -> str | 
     return _why([(one.mode, str(address[0])) for one in servers for address in one.listen_addrs], options, config)
 
 
+async def retreat(servers: Any, options: Options) -> None:
+    """Let listeners that were given no address listen on this machine alone, as ``options`` has it by now: mitmproxy
+    binds them while it loads the script, on every address. ``servers`` are its ``Servers``."""
+    wide = {
+        one.mode
+        for one in servers
+        if isinstance(one.mode, _OPEN_MODES)
+        and one.mode.custom_listen_host is None
+        and not all(is_loopback(str(address[0])) for address in one.listen_addrs)
+    }
+    if wide and is_loopback(options.listen_host):
+        modes = [ProxyMode.parse(text) for text in options.mode]
+        await servers.update([mode for mode in modes if mode not in wide])
+        await servers.update(modes)
+
+
+def narrow(options: Options) -> None:
+    """Make this machine the default of where mitmproxy listens; its own is every address. WireGuard is used from
+    elsewhere, and tells its clients this address."""
+    if not options.listen_host and not any(text.startswith("wireguard") for text in options.mode):
+        options.update(listen_host="127.0.0.1")
+
+
 def _why(listening: Iterable[tuple[ProxyMode, str]], options: Options, config: Config) -> str | None:
     if config.access.allow_unauthenticated or getattr(options, "proxyauth", None):
         return None
