@@ -175,8 +175,10 @@ class Gateway:
         status = dialect.error_status(error)
         return status, dialect.error_headers(error, exchange), dialect.render_error(error, exchange)
 
-    def refused(self, head: RequestHead, error: MotiveError) -> tuple[int, dict[str, str], bytes]:
+    def refused(self, head: RequestHead, error: MotiveError, client_host: str) -> tuple[int, dict[str, str], bytes]:
         """The reply to a request that was not admitted to the meeting point."""
+        asked = f"{_shortened(head.method)} {_shortened(head.path)}"
+        logger.info("not admitted client=%s code=%s request=%r", client_host, error.code, asked)
         status, headers, body = self.error_reply(self.spoken_by(head), error, new_id())
         challenge = {"www-authenticate": _CHALLENGE} if status == 401 else {}
         return status, headers | challenge | self.guard.pages.cors_headers(head), body
@@ -365,6 +367,7 @@ class Gateway:
                     "dialect": exchange.dialect.name,
                     "listener": exchange.listener,
                     "client": exchange.client_host,
+                    "credential": exchange.credential,
                     "user_agent": _readable(exchange.head.headers.get("user-agent", "")),
                     "stream": exchange.request.stream,
                     "held_for_s": round(now - exchange.arrived_at, 3),

@@ -216,7 +216,7 @@ class Motive:
         head, gateway = head_of(request), self._configured().gateway
         if gateway.dialect_of(head) is None:
             request.headers.pop(ROLE_HEADER, None)
-            withdraw(request, gateway.guard.own_secrets(head))
+            withdraw(request, gateway.guard.own_secrets(head, forward=True))
             request.stream = True
 
     def _tell_of_password(self, flow: http.HTTPFlow) -> None:
@@ -226,7 +226,9 @@ class Motive:
         if challenge is None:
             return
         error = AuthenticationError("This proxy asks for mitmproxy's proxyauth, as Basic.", code="password_needed")
-        status, headers, body = self._configured().gateway.refused(head_of(flow.request), error)
+        status, headers, body = self._configured().gateway.refused(
+            head_of(flow.request), error, flow.client_conn.peername[0]
+        )
         respond(flow, status, {**headers, "www-authenticate": challenge}, body)
 
     async def request(self, flow: http.HTTPFlow) -> None:
@@ -240,12 +242,12 @@ class Motive:
             return
         head = head_of(request)
         request.headers.pop(ROLE_HEADER, None)
-        withdraw(request, gateway.guard.own_secrets(head))
+        withdraw(request, gateway.guard.own_secrets(head, forward=forward))
         if not forward:
             try:
                 caller = gateway.guard.admit(head)
             except MotiveError as error:
-                respond(flow, *gateway.refused(head, error))
+                respond(flow, *gateway.refused(head, error, flow.client_conn.peername[0]))
                 return
             if is_preflight(head):
                 respond(flow, 204, gateway.guard.pages.preflight(head), b"")

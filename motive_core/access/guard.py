@@ -22,6 +22,7 @@ from motive_core.errors import AuthenticationError
 HEALTH_PATHS: Final = ("/health", "/v1/health")
 """What everybody may ask: a load balancer has no key."""
 
+_OWN_PREFIX: Final = "x-motive-"
 _MOST_SHOWN: Final = 16
 _STRANGER: Final = Caller("stranger")
 _NAME_DIGITS: Final = 8
@@ -87,12 +88,14 @@ class Guard:
         except AuthenticationError:
             return _STRANGER
 
-    def own_secrets(self, head: RequestHead) -> Iterable[str]:
+    def own_secrets(self, head: RequestHead, *, forward: bool) -> Iterable[str]:
         """Where a request has secrets of ours, which must go no further: names of headers, and of parameters of the
-        query behind a ``?``. What is for nobody else's use is named without a look."""
+        query behind a ``?``. A header that is ours is named without a look; by the forward proxy (``forward``), only
+        its name can tell that it is."""
         tokens = (place for place, _ in self._known(presented_tokens(head), (self._operator,)))
         keys = (place for place, _ in self._known(presented_keys(head, self._header), self._keys)) if self._keys else ()
-        return {*self._own_headers, *tokens, *keys}
+        own = self._own_headers
+        return {*(name for name in own if not forward or name.startswith(_OWN_PREFIX)), *tokens, *keys}
 
     def _admit_client(self, head: RequestHead) -> Caller:
         shown = list(presented_keys(head, self._header))

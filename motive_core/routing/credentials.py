@@ -18,6 +18,7 @@ from pydantic_core import from_json
 
 _KEY_HEADERS: Final = ("x-api-key", "api-key", "x-goog-api-key")
 _DIGEST_BYTES: Final = 6
+_AWS_KEY_ID: Final = re.compile(r"[A-Z0-9]{4,128}")
 _SIGV4: Final = re.compile(r"AWS4-[A-Z0-9-]+ .*?\bCredential=([^/,\s]{1,128})/")
 
 
@@ -49,7 +50,8 @@ def sigv4_key_id(authorization: str) -> str | None:
 
 def _authorization(value: str) -> str | None:
     if (key_id := sigv4_key_id(value)) is not None:
-        return f"sigv4:{key_id}"
+        # What is none of AWS's ids, which are no secrets, may be one.
+        return f"sigv4:{key_id if _AWS_KEY_ID.fullmatch(key_id) else _digest(key_id)}"
     scheme, _, secret = value.partition(" ")
     secret = secret.strip()
     if not secret:

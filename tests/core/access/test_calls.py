@@ -55,6 +55,8 @@ async def test_roles_come_with_the_keys(gateway: Gateway) -> None:
     assert json.loads(shown.body)["choices"][0]["message"]["content"] == "Who goes there?"
     (told,) = await gateway.sessions()
     assert {one["role"] for one in told["participants"]} == {"asker", "answerer"}
+    (prompt,) = told["prompts"]
+    assert [live["credential"] for live in prompt["calls"]] == ["key:game"]
     assert "k-game" not in json.dumps(told) and "k-alice" not in json.dumps(told)
 
 
@@ -126,13 +128,15 @@ def test_each_vendors_clients_are_told_in_their_words(dialect: Any) -> None:
     assert b"no" in body
 
 
-def test_who_is_not_admitted_is_challenged() -> None:
+def test_who_is_not_admitted_is_challenged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     made = Gateway(Config.model_validate({"access": ACCESS}))
     page = head("GET", "/v1/models", origin="http://localhost:3000", anthropic_version="2023-06-01")
-    status, headers, body = made.refused(page, AuthenticationError("no"))
+    status, headers, body = made.refused(page, AuthenticationError("no"), "192.0.2.7")
     assert (status, headers["www-authenticate"]) == (401, 'Bearer realm="motive"')
     assert headers["access-control-allow-origin"] == "http://localhost:3000"
     assert json.loads(body)["error"]["type"] == "authentication_error"
+    assert "not admitted client=192.0.2.7 code=authentication_failed request='GET /v1/models'" in caplog.text
 
 
 def test_a_caller_without_a_key_has_no_name() -> None:

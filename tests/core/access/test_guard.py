@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from motive_core.access import ANYBODY, Guard
 from motive_core.config import Config, Hashed
+from motive_core.dialects import RequestHead
 from motive_core.errors import AuthenticationError, MotiveError, PermissionDeniedError
 from tests.core.access.heads import head
 
@@ -241,11 +242,21 @@ class TestOwnSecrets:
     def test_they_go_no_further(self) -> None:
         asked = guard(**ACCESS)
         vendors = {"authorization": "Bearer sk-vendor", "x_api_key": "sk-vendor", "x_goog_api_key": "AIza"}
-        always = {"x-motive-key", "x-admin-token"}
-        assert set(asked.own_secrets(head(**vendors))) == always
-        assert set(asked.own_secrets(head(**{**vendors, "authorization": f"Bearer {GAME}"}))) == always | {
-            "authorization"
-        }
-        assert set(asked.own_secrets(head(path=f"/x?key={GAME}", x_api_key=ALICE))) == always | {"x-api-key", "?key"}
-        assert set(asked.own_secrets(head(authorization=f"Bearer {TOKEN}"))) == always | {"authorization"}
-        assert set(guard(header="x-api-key").own_secrets(head(x_api_key="sk-vendor"))) == {"x-admin-token"}
+        mine = {"authorization": f"Bearer {GAME}"}
+        for forward, always in ((False, {"x-motive-key", "x-admin-token"}), (True, {"x-motive-key"})):
+
+            def own(head: RequestHead, asked: Guard = asked, *, forward: bool = forward) -> set[str]:
+                return set(asked.own_secrets(head, forward=forward))
+
+            assert own(head(**vendors)) == always
+            assert own(head(**{**vendors, **mine})) == always | {"authorization"}
+            assert own(head(path=f"/x?key={GAME}", x_api_key=ALICE)) == always | {"x-api-key", "?key"}
+            assert own(head(authorization=f"Bearer {TOKEN}")) == always | {"authorization"}
+            assert own(head(path=f"/x?token={TOKEN}", x_admin_token=TOKEN)) == always | {"?token", "x-admin-token"}
+            assert own(head(x_api_key="sk-vendor"), guard(header="x-api-key")) == always - {"x-motive-key"}
+
+    def test_an_apps_own_header_of_that_name_stays_by_the_forward_proxy(self) -> None:
+        asked = guard(**ACCESS, header="X-Auth")
+        assert set(asked.own_secrets(head(x_auth="of-the-app"), forward=True)) == set()
+        assert set(asked.own_secrets(head(x_auth=GAME), forward=True)) == {"x-auth"}
+        assert set(asked.own_secrets(head(x_auth="wrong"), forward=False)) == {"x-auth", "x-admin-token"}
