@@ -12,8 +12,8 @@ OPERATORS_PATHS: Final = ("/admin", "/metrics", "/console")
 """Each with everything below it."""
 
 
-def is_operators(path: str) -> bool:
+def is_operators(path: str, *, decoded: bool = False) -> bool:
     """Whether a path, as it came, is the operator's. The server that routes it reads it decoded, once, so it is judged
-    so."""
-    decoded = unquote(path)
-    return any(decoded == own or decoded.startswith(f"{own}/") for own in OPERATORS_PATHS)
+    so; ``decoded`` if it is already."""
+    read = path if decoded else unquote(path)
+    return any(read == own or read.startswith(f"{own}/") for own in OPERATORS_PATHS)

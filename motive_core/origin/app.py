@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from motive_core.access import is_operators
 from motive_core.dialects.base import RequestHead
 from motive_core.origin.streams import Streams
 
@@ -63,7 +64,8 @@ def make_app(site: Site, streams: Streams, secret: str) -> Starlette:
         )
 
     async def promoted(request: Request) -> Response:
-        reply = streams.take(request.path_params["token"])
+        # Who asks is not said of a flow that fetches its own reply: nobody else is to have it.
+        reply = streams.take(request.path_params["token"]) if RANK_HEADER not in request.headers else None
         if reply is None:
             raise HTTPException(404)
         reply.on_fetch()
@@ -73,12 +75,10 @@ def make_app(site: Site, streams: Streams, secret: str) -> Starlette:
         told = dict(site.health())
         return JSONResponse({"status": told["status"]} if request.headers.get(RANK_HEADER) == "stranger" else told)
 
-    async def sessions(request: Request) -> Response:
-        _check_operator(request)
+    async def sessions(_: Request) -> Response:
         return JSONResponse({"sessions": await site.sessions()}, headers=_FOR_NOBODY_ELSE)
 
     async def close_session(request: Request) -> Response:
-        _check_operator(request)
         session = request.path_params["session"]
         if await site.close_session(session):
             return JSONResponse({"closed": session})
@@ -100,26 +100,23 @@ def make_app(site: Site, streams: Streams, secret: str) -> Starlette:
         exception_handlers={HTTPException: refused},
     )
     app.router.redirect_slashes = False
-    app.add_middleware(_SecretRequired, secret=secret)
+    app.add_middleware(_ProxyOnly, secret=secret)
     return app
 
 
-def _check_operator(request: Request) -> None:
-    """Raises ``HTTPException`` for anybody but the operator: as if the path were not there."""
-    if request.headers.get(RANK_HEADER) != "operator":
-        raise HTTPException(404)
-
-
-class _SecretRequired:
-    """Refuses every call that does not come from the proxy."""
+class _ProxyOnly:
+    """Refuses every call that does not come from the proxy, and those for the operator's paths that come for somebody
+    else: whoever adds a path need not think of it."""
 
     def __init__(self, app: Any, secret: str) -> None:
         self._app = app
         self._secret = secret.encode()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        given = dict(scope.get("headers", [])).get(SECRET_HEADER.encode(), b"")
-        if hmac.compare_digest(given, self._secret):
-            await self._app(scope, receive, send)
-        else:
+        headers = dict(scope.get("headers", []))
+        if not hmac.compare_digest(headers.get(SECRET_HEADER.encode(), b""), self._secret):
             await Response("only the proxy may call this", 403)(scope, receive, send)
+        elif is_operators(scope.get("path", ""), decoded=True) and headers.get(RANK_HEADER.encode()) != b"operator":
+            await Response("only the operator may call this", 403)(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
