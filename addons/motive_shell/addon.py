@@ -26,7 +26,7 @@ from motive_core.errors import AuthenticationError, ConfigError, MotiveError, Un
 from motive_shell import fast_messages
 from motive_shell.banner import announce
 from motive_shell.connections import ask_for_no_password, deepen_backlogs, lift_connection_limit
-from motive_shell.exposure import narrow, retreat, why_exposed, why_open
+from motive_shell.exposure import is_loopback, narrow, retreat, why_exposed, why_open
 from motive_shell.fast_dispatch import FastDispatch
 from motive_shell.fast_writes import gather_writes
 from motive_shell.flows import ROLE_HEADER, FlowPort, head_of, incoming_of, listener_of, respond, withdraw
@@ -125,6 +125,7 @@ class Motive:
                 logger.error(f"motive: {why}")
                 master.shutdown()
                 return
+            self._configured().is_guarded = True
             self._announce(proxyserver.servers)
         for warning in self._configured().config.warnings:
             logger.warning(warning)
@@ -150,7 +151,10 @@ class Motive:
     # Connections
 
     def client_connected(self, client: connection.Client) -> None:
-        """See ``connections``."""
+        """See ``connections``. mitmproxy may have bound an address, for a moment, that it was not to listen on."""
+        if not self._configured().is_guarded and not is_loopback(client.sockname[0]):
+            client.error = "Motive is starting."
+            return
         lift_connection_limit(ctx.master, client)
         if isinstance(client.proxy_mode, ReverseMode) and self._configured().gateway.guard.asks_for_keys:
             ask_for_no_password(ctx.master, client)

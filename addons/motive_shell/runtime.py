@@ -49,6 +49,8 @@ class Runtime:
         """Requests that went to the origin, by flow id, to be put back when it answers."""
         self.gathers_writes = False
         """Whether connections that are made from now on gather what is written to them."""
+        self.is_guarded = False
+        """Whether it was seen that no listener is open to strangers."""
         self._tasks: list[asyncio.Task[None]] = []
         apply_logging(self.config)
 

@@ -132,6 +132,18 @@ class TestStart:
         finally:
             await proxy.runtime.stop()
 
+    async def test_nobody_else_is_served_before_it_was_seen_where_it_listens(self, proxy: Proxy) -> None:
+        for address, taken in (("127.0.0.1", True), ("::1", True), ("192.0.2.7", False)):
+            flow = chat_flow("ping")
+            flow.client_conn.sockname = (address, 8000)
+            proxy.addon.client_connected(flow.client_conn)
+            assert (flow.client_conn.error is None) is taken
+        proxy.runtime.is_guarded = True
+        flow = chat_flow("ping")
+        flow.client_conn.sockname = ("192.0.2.7", 8000)
+        proxy.addon.client_connected(flow.client_conn)
+        assert flow.client_conn.error is None
+
     async def test_no_keys_may_be_taken_away_from_an_open_meeting_point(self, tmp_path: Path) -> None:
         path = tmp_path / "config.yaml"
         path.write_text("access: {valid_keys: [one]}\n")
