@@ -10,10 +10,19 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from motive_core.config.hashed import Secret
-from motive_core.config.types import Glob, HostGlob, Kind, Section, check_key_header, split_list
+from motive_core.config.patterns import split_host
+from motive_core.config.types import Glob, Kind, Section, check_key_header, split_list
 
 DEFAULT_KEY_HEADER: Final = "x-motive-key"
 
+
+def _check_name(pattern: str) -> str:
+    if split_host(pattern)[1] is not None:
+        raise ValueError("a name is wanted, without a port")
+    return pattern
+
+
+HostNameGlob = Annotated[str, Field(min_length=1), AfterValidator(_check_name), Kind("host glob")]
 KeyName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.@+-]{1,64}$"), Kind("name")]
 KeyHeader = Annotated[str, AfterValidator(check_key_header), Kind("header")]
 
@@ -55,7 +64,7 @@ class Access(Section):
         description="What the operator's paths (`/admin`, `/metrics`, `/console`) ask for: a secret, or `sha256:` and "
         "its digest. Null: a new one at each start, which the proxy then shows.",
     )
-    hosts: tuple[HostGlob, ...] = Field(
+    hosts: tuple[HostNameGlob, ...] = Field(
         default=(),
         description="Names under which the operator's paths are served, beside addresses and `localhost`.",
     )

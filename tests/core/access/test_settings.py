@@ -94,6 +94,7 @@ def test_a_secret_is_its_digest(tmp_path: Path) -> None:
         f"access: {{header: {SECRET} x}}",
         f"access: {{require_key: {SECRET}}}",
         f"access: {{hosts: [https://{SECRET}]}}",
+        "access: {hosts: [motive.lan:8000]}",
         "access: {require_key: true}",
         "access: {header: Host}",
         "access: {header: proxy-authorization}",
