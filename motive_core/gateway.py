@@ -13,13 +13,12 @@ import secrets
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
-from ipaddress import ip_address
 from typing import Any, Final
-from urllib.parse import unquote
 
+from motive_core.access import ANYBODY, INTERNAL_HOST, Caller, Guard
 from motive_core.backends import Backend, MemoryBackend
 from motive_core.background import BackgroundTable
-from motive_core.config import Config, glob_regex
+from motive_core.config import Config, Hashed
 from motive_core.content import decode_body
 from motive_core.dialects import DIALECTS, Dialect, ModelInfo, RequestHead
 from motive_core.errors import (
@@ -27,7 +26,6 @@ from motive_core.errors import (
     MotiveError,
     NotFoundError,
     PayloadTooLargeError,
-    PermissionDeniedError,
     StatusError,
     UnavailableError,
     UpgradeRequiredError,
@@ -36,17 +34,25 @@ from motive_core.exchange import Exchange, Listener, Port
 from motive_core.heartbeats import Heartbeats
 from motive_core.kept import KeptStore
 from motive_core.relay import CommandReader, is_retry
-from motive_core.routing import Answer, CallFacts, Decision, HostTable, Pass, Reject, Router, credential_identity
+from motive_core.routing import (
+    Answer,
+    CallFacts,
+    Decision,
+    HostTable,
+    Pass,
+    Reject,
+    Router,
+    credential_identity,
+    split_model,
+)
 from motive_core.session import Session, answerer_present, asker_present
 from motive_core.sidecalls import SideCalls
 from motive_core.sources import PairSource
 
 logger = logging.getLogger(__name__)
 
-INTERNAL_HOST: Final = "motive.internal"
-"""The name by which clients of the forward proxy reach the meeting point. It never leaves the proxy."""
-
-_ADMIN_PATH: Final = "/admin"
+_ADMIN_TOKEN_BYTES: Final = 24
+_CHALLENGE: Final = 'Bearer realm="motive"'
 _RESTART_S: Final = 2.0
 """About what a restart takes."""
 _SHOWN_CHARACTERS: Final = 200
@@ -59,18 +65,19 @@ _RESPONSES_PATH: Final = "/responses"
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """A call as it came. ``body`` is raw, still in its content encoding."""
+    """A call as it came. ``body`` is raw, still in its content encoding. ``caller`` is who was admitted at the meeting
+    point; the forward proxy asks nobody."""
 
     listener: Listener
     head: RequestHead
     client_host: str
     body: bytes
+    caller: Caller = ANYBODY
 
-
-def is_operators(head: RequestHead) -> bool:
-    """Whether a request is for the operator; pages of other origins may not read what is there. Whoever routes it reads
-    its path decoded, so it is judged so."""
-    return unquote(head.path).startswith(_ADMIN_PATH)
+    @property
+    def credential(self) -> str | None:
+        """By what its client is told from others: its key's name, or what else it presents."""
+        return self.caller.credential or credential_identity(self.head.headers, self.head.query)
 
 
 def steady_clock() -> Callable[[], float]:
@@ -95,6 +102,8 @@ class Gateway:
         self._started_at = self.clock()
         self.closing = False
         self._backend = backend or MemoryBackend()
+        self.admin_token = secrets.token_urlsafe(_ADMIN_TOKEN_BYTES)
+        """Holds where the configuration names none."""
         self.pair = PairSource(
             self._backend,
             clock=self.clock,
@@ -113,7 +122,7 @@ class Gateway:
         self._router = Router(config)
         self._background = BackgroundTable(config)
         self._heartbeats = Heartbeats(config)
-        self._origins = [glob_regex(origin) for origin in config.cors_origins]
+        self.guard = Guard(config, Hashed.of(self.admin_token))
         self.pair.join_words = config.join_words
         self.pair.commands = CommandReader(config.commands)
         self.pair.max_sessions = config.limits.max_sessions
@@ -179,12 +188,21 @@ class Gateway:
         status = dialect.error_status(error)
         return status, dialect.error_headers(error, exchange), dialect.render_error(error, exchange)
 
+    def refused(self, head: RequestHead, error: MotiveError, client_host: str) -> tuple[int, dict[str, str], bytes]:
+        """The reply to a request that was not admitted to the meeting point."""
+        asked = f"{_shortened(head.method)} {_shortened(head.path)}"
+        logger.info("not admitted client=%s code=%s request=%r", client_host, error.code, asked)
+        status, headers, body = self.error_reply(self.spoken_by(head), error, new_id())
+        challenge = {"www-authenticate": _CHALLENGE} if status == 401 else {}
+        return status, headers | challenge | self.guard.pages.cors_headers(head), body
+
     async def serve(self, incoming: Incoming, dialect: Dialect) -> tuple[int, Mapping[str, str], bytes]:
         """The reply to a call beside the chat, which ``side_of`` said is this dialect's: status, headers and body.
         Never raises."""
         exchange = new_id()
         try:
-            reply = await self.side.serve(dialect, incoming.head, self._body(incoming))
+            body, may_use = self._body(incoming), incoming.caller.may_use
+            reply = await self.side.serve(dialect, incoming.head, body, incoming.credential, may_use)
         except MotiveError as error:
             status, headers, body = self.error_reply(dialect, error, exchange)
         except Exception:
@@ -238,7 +256,7 @@ class Gateway:
             port.pass_through(None)  # not ours to judge: the real service will say what is wrong with it
             return None
         head = incoming.head
-        credential = credential_identity(head.headers, head.query)
+        credential = incoming.credential
         came = request
         request, continues = self.side.continue_kept(dialect, request, credential, forward=forward)
         facts = CallFacts(
@@ -251,16 +269,18 @@ class Gateway:
             client_host=incoming.client_host,
             credential=credential,
             request=request,
+            bound_role=incoming.caller.role,
         )
         decision: Decision = self._router.decide(facts)
         match decision:
             case Reject(error=error):
                 raise error
             case Pass():
+                incoming.caller.check(split_model(request.model)[0])
                 port.pass_through(decision.service, dialect.render_request(request) if continues else None)
                 return None
             case Answer():
-                pass
+                incoming.caller.check(decision.session)
         exchange = Exchange(
             exchange=exchange_id,
             session=decision.session,
@@ -320,52 +340,7 @@ class Gateway:
         return True
 
     def _cors(self, incoming: Incoming) -> dict[str, str]:
-        return self.cors_headers(incoming.head)
-
-    def cors_headers(self, head: RequestHead) -> dict[str, str]:
-        """Headers that let a page of another origin read a reply. See the Fetch standard, section 3.3: an origin is
-        allowed, credentials (cookies) never are."""
-        origin = head.headers.get("origin")
-        if origin is None or not self._is_allowed(origin):
-            return {}
-        return {
-            "access-control-allow-origin": origin,
-            "access-control-expose-headers": "*, x-request-id, request-id, x-motive-session",
-            "vary": "origin",
-        }
-
-    def _is_allowed(self, origin: str) -> bool:
-        return any(pattern.fullmatch(origin) for pattern in self._origins)
-
-    def refuse_page(self, head: RequestHead) -> tuple[int, dict[str, str], bytes] | None:
-        """The reply to a page that may not call the meeting point; None for everybody else.
-
-        A browser sends simple requests without asking first, and reads a reply or not; by then a stranger's page would
-        have answered an app. It always names the page's origin with a POST. A name that a page made point here (DNS
-        rebinding) shows in ``Host``: the operator's paths are served under this machine's own names only.
-        """
-        origin = head.headers.get("origin")
-        if origin is not None and not self._is_allowed(origin):
-            message = (
-                f"Pages of {origin} may not call this proxy: cors_origins in the configuration names those that may."
-            )
-        elif is_operators(head) and not _is_own_name(head.host):
-            message = f"{_ADMIN_PATH} is not served under the name {head.host}; use an address."
-        else:
-            return None
-        error = PermissionDeniedError(_readable(message), code="origin_not_allowed")
-        return self.error_reply(self.spoken_by(head), error, new_id())
-
-    def preflight(self, head: RequestHead) -> dict[str, str]:
-        """Headers of the reply to a preflight: what the SDK asks for is what it may send."""
-        headers = self.cors_headers(head)
-        if headers:
-            headers["access-control-allow-methods"] = "GET, POST, DELETE, OPTIONS"
-            headers["access-control-allow-headers"] = head.headers.get("access-control-request-headers", "*")
-            headers["access-control-max-age"] = "600"
-            if head.headers.get("access-control-request-private-network") == "true":
-                headers["access-control-allow-private-network"] = "true"
-        return headers
+        return self.guard.pages.cors_headers(incoming.head)
 
     async def delivered(self, exchange: Exchange) -> None:
         """The reply to an exchange was handed to its client."""
@@ -425,6 +400,7 @@ class Gateway:
                     "dialect": exchange.dialect.name,
                     "listener": exchange.listener,
                     "client": exchange.client_host,
+                    "credential": exchange.credential,
                     "user_agent": _readable(exchange.head.headers.get("user-agent", "")),
                     "stream": exchange.request.stream,
                     "held_for_s": round(now - exchange.arrived_at, 3),
@@ -463,7 +439,7 @@ class Gateway:
 
     def refuse(self, head: RequestHead, status: int) -> tuple[int, Mapping[str, str], bytes]:
         """See ``origin.Site``."""
-        extra = {} if is_operators(head) else self.cors_headers(head)
+        extra = self.guard.pages.cors_headers(head)
         if status == 404 and (allowed := self._methods_of(head)):
             status = 405
             extra["allow"] = ", ".join(allowed)
@@ -485,18 +461,6 @@ def _shutting_down() -> MotiveError:
     return UnavailableError("The proxy is shutting down.", code="shutting_down", retry_after_s=_RESTART_S)
 
 
-def _is_own_name(host: str) -> bool:
-    """Whether a ``Host`` cannot be a stranger's: an address, this machine's name for itself, or ours."""
-    name = host.lower().strip("[]")
-    if name in ("localhost", INTERNAL_HOST) or name.endswith(".localhost"):
-        return True
-    try:
-        ip_address(name)
-    except ValueError:
-        return False
-    return True
-
-
 def _readable(text: str) -> str:
     """Text without the lone surrogates that stand for bytes that are not UTF-8: JSON cannot hold them."""
     return text.encode("utf-8", "replace").decode()
@@ -512,4 +476,4 @@ def new_id() -> str:
     return secrets.token_hex(12)
 
 
-__all__ = ["Gateway", "Incoming", "is_operators", "new_id", "steady_clock"]
+__all__ = ["INTERNAL_HOST", "Gateway", "Incoming", "new_id", "steady_clock"]

@@ -37,6 +37,7 @@ LAYERS: Final[tuple[frozenset[str], ...]] = (
             "motive_core.backends",
         }
     ),
+    frozenset({"motive_core.access"}),
     frozenset({"motive_core.sources", "motive_core.origin", "motive_core.sidecalls"}),
     frozenset({"motive_core.gateway"}),
     frozenset({"motive_shell"}),
@@ -53,7 +54,19 @@ first word (``anthropic_messages``, ``anthropic_reply``) are one thing in severa
 
 PURE: Final = frozenset(
     f"motive_core.{name}"
-    for name in ("errors", "ir", "stream", "framing", "estimate", "content", "session", "dialects", "relay", "routing")
+    for name in (
+        "errors",
+        "ir",
+        "stream",
+        "framing",
+        "estimate",
+        "content",
+        "session",
+        "dialects",
+        "relay",
+        "routing",
+        "access",
+    )
 )
 """What takes ``now`` and ``new_id`` as arguments and waits for nothing."""
 

@@ -6,20 +6,22 @@ Owns everything that touches a flow's request, response and interception. Knows 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote_plus, urlsplit
 
 from mitmproxy import connection, http
 from mitmproxy.net.http.status_codes import RESPONSES
 from mitmproxy.net.http.url import parse_authority
 from mitmproxy.proxy.mode_specs import ReverseMode
 
+from motive_core.access import ANYBODY, INTERNAL_HOST, Caller
+from motive_core.config import normal_host
 from motive_core.dialects import RequestHead
 from motive_core.exchange import Exchange, Listener, ServiceReply
-from motive_core.gateway import INTERNAL_HOST, Incoming
+from motive_core.gateway import Incoming
 from motive_core.origin import OriginServer, Streams
 from motive_core.origin.app import SECRET_HEADER
 from motive_shell.services import Services
@@ -30,9 +32,11 @@ ROLE_HEADER: Final = "x-motive-role"
 
 def listener_of(flow: http.HTTPFlow) -> Listener:
     """Which listener a flow came in by: the meeting point is a reverse proxy, or its name; everything else forwards."""
-    if flow.request.host == INTERNAL_HOST or isinstance(flow.client_conn.proxy_mode, ReverseMode):
+    if isinstance(flow.client_conn.proxy_mode, ReverseMode):
         return "reverse"
-    return "forward"
+    # Anybody's spelling of the name: it must not leave the proxy, and with it a key of ours.
+    host = flow.request.host
+    return "reverse" if host == INTERNAL_HOST or normal_host(host) == INTERNAL_HOST else "forward"
 
 
 def head_of(request: http.Request) -> RequestHead:
@@ -61,9 +65,23 @@ def _host_of(authority: str) -> str:
     return parse_authority(authority, check=False)[0]
 
 
-def incoming_of(flow: http.HTTPFlow, head: RequestHead) -> Incoming:
+def incoming_of(flow: http.HTTPFlow, head: RequestHead, caller: Caller = ANYBODY) -> Incoming:
     """A flow as a call, its body still in its content encoding."""
-    return Incoming(listener_of(flow), head, flow.client_conn.peername[0], flow.request.raw_content or b"")
+    return Incoming(listener_of(flow), head, flow.client_conn.peername[0], flow.request.raw_content or b"", caller)
+
+
+def withdraw(request: http.Request, places: Iterable[str]) -> None:
+    """Take secrets of ours out of a request, so that they are neither sent on nor shown: headers, and parameters of the
+    query, whose names stand behind a ``?``."""
+    for place in places:
+        if not place.startswith("?"):
+            request.headers.pop(place, None)
+            continue
+        path, _, query = request.path.partition("?")
+        fields = query.split("&")
+        kept = [one for one in fields if unquote_plus(one.partition("=")[0]) != place[1:]]
+        if len(kept) < len(fields):
+            request.path = f"{path}?{'&'.join(kept)}" if kept else path
 
 
 def respond(flow: http.HTTPFlow, status: int, headers: Mapping[str, str], body: bytes) -> None:

@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Final
 from weakref import WeakKeyDictionary
 
-from mitmproxy import http
+from mitmproxy import ctx, http
 from mitmproxy.master import Master
 from starlette.applications import Starlette
 
 from motive_core.config import Config, ConfigFile
+from motive_core.errors import ConfigError
 from motive_core.gateway import Gateway, steady_clock
 from motive_core.origin import OriginServer, Streams, make_app
+from motive_shell.exposure import why_exposed
 from motive_shell.holds import Holds
 from motive_shell.logs import apply_logging
 from motive_shell.services import Services
@@ -40,6 +42,7 @@ class Runtime:
 
     def __init__(self, path: Path | None, env: Mapping[str, str], dotenv: Path, modes: Sequence[str]) -> None:
         self.config_file = ConfigFile(path, env, dotenv)
+        self.config_file.check = _check_exposure
         clock = steady_clock()
         self._store = store = open_store(self.config_file.config, modes, env, clock)
         self.gateway = Gateway(
@@ -56,6 +59,8 @@ class Runtime:
         """Requests that went to the origin, by flow id, to be put back when it answers."""
         self.gathers_writes = False
         """Whether connections that are made from now on gather what is written to them."""
+        self.is_guarded = False
+        """Whether it was seen that no listener is open to strangers."""
         self._tasks: list[asyncio.Task[None]] = []
         apply_logging(self.config)
 
@@ -122,6 +127,12 @@ class Runtime:
                 await self.gateway.sweep()
             except Exception:
                 logger.exception("clean-up failed")
+
+
+def _check_exposure(config: Config) -> None:
+    """Raises ``ConfigError`` for a configuration that would leave an open listener without a guard."""
+    if why := why_exposed(ctx.options, config):
+        raise ConfigError("access", why)
 
 
 def runtime_of(master: Master, path: Path | None, dotenv: Path) -> Runtime:

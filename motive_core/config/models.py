@@ -7,10 +7,11 @@ value comes from is not its business. The descriptions are the text of ``docs/co
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
+from motive_core.config.access import Access
 from motive_core.config.commands import Commands
 from motive_core.config.defaults import BACKGROUND, CORS_ORIGINS, HOSTS
 from motive_core.config.heartbeats import HEARTBEAT_CLIENTS, HeartbeatClient
@@ -37,6 +38,7 @@ from motive_core.config.types import (
     Size,
     Template,
     Text,
+    split_list,
 )
 
 DEFAULT_CONFIG_NAME: Final = "config.yaml"
@@ -337,13 +339,14 @@ class Config(Section):
     limits: Limits = Field(default=Limits(), description="What is refused.")
     timing: Timing = Field(default=Timing(), description="How long things take.")
     store: Store = Field(default=Store(), description="What outlives the process. Read at the start only.")
+    access: Access = Field(default=Access(), description="Who may call the meeting point, and who is the operator.")
     join_words: tuple[JoinWord, ...] = Field(
         default=("ping", "/join"),
         description="Messages by which a client takes the answerer's seat. One that begins with a slash may have more "
         "words behind it.",
     )
     commands: Commands = Field(default=Commands(), description="What an answerer may write, beside an answer.")
-    cors_origins: tuple[Origin, ...] = Field(
+    cors_origins: Annotated[tuple[Origin, ...], BeforeValidator(split_list)] = Field(
         default=CORS_ORIGINS,
         description="Globs of web origins whose pages may call the meeting point from a browser; all others get a 403. "
         "`*` lets every page that you open play a model, or an app.",

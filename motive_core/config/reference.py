@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from motive_core.config.access import Access, Key
 from motive_core.config.commands import Commands
 from motive_core.config.heartbeats import HEARTBEAT_CLIENTS, HeartbeatClient, HeartbeatMatch
 from motive_core.config.models import (
@@ -43,6 +44,8 @@ _MODELS: Final[Mapping[str, type[BaseModel]]] = {
     "timing": Timing,
     "store": Store,
     "commands": Commands,
+    "access": Access,
+    "key": Key,
     "route": Route,
     "match": Match,
     "background": Background,

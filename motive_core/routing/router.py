@@ -88,11 +88,13 @@ class Router:
             if route.answer == "pass":
                 return self._passed(facts, name, service)
             try:
-                role = (
-                    named_role(facts.headers.get(ROLE_HEADER), suffix) or route.role or ("asker" if forward else None)
-                )
+                named = named_role(facts.headers.get(ROLE_HEADER), suffix)
             except BadRequestError as error:
                 return Reject(error, name)
+            if facts.bound_role is not None and named not in (None, facts.bound_role):
+                message = f"This key is for the role {facts.bound_role}, and the call names the role {named}."
+                return Reject(PermissionDeniedError(message, code="role_not_allowed"), name)
+            role = named or facts.bound_role or route.role or ("asker" if forward else None)
             values = {
                 # Ollama's name for a model without a tag; its own clients add it, others that talk to it may.
                 "model": model.removesuffix(":latest"),
