@@ -7,6 +7,8 @@ their message.
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import ClassVar
 
 
@@ -107,6 +109,35 @@ class RateLimitedError(MotiveError):
     default_code = "rate_limited"
 
 
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What a client may still do: ``remaining`` calls of ``limit``. All of them are back in ``reset_s`` seconds, which
+    is at ``resets_at`` in Unix seconds."""
+
+    limit: int
+    remaining: int
+    reset_s: float
+    resets_at: float
+
+
+class TooManyRequestsError(RateLimitedError):
+    """Over a rate limit: the same call may be made again after ``retry_after_s``. ``limit`` names the limit."""
+
+    retryable = True
+
+    def __init__(self, message: str, *, limit: str, allowance: Allowance, retry_after_s: float) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.limit = limit
+        self.allowance = allowance
+
+
+class TooManyHeldError(RateLimitedError):
+    """One client holds too many calls. When one of them ends, the next one may come."""
+
+    default_code = "too_many_held_for_client"
+    retryable = True
+
+
 class InternalError(MotiveError):
     """A defect of ours. Logged once, with the exchange id."""
 
@@ -127,6 +158,13 @@ class UnavailableError(MotiveError):
 
     status = 503
     default_code = "unavailable"
+
+
+class FullError(UnavailableError):
+    """Too many calls are held, of all clients together. When one of them ends, the next one may come."""
+
+    default_code = "too_many_held"
+    retryable = True
 
 
 class HoldTimeoutError(MotiveError):
@@ -150,6 +188,11 @@ class StatusError(MotiveError):
     def __init__(self, status: int, message: str, *, code: str | None = None, param: str | None = None) -> None:
         super().__init__(message, code=code or "upstream_error", param=param)
         self.status = status  # type: ignore[misc]  # the one class whose status belongs to the instance
+
+
+def whole_seconds(seconds: float) -> int:
+    """A time to wait for headers that have no fractions: never too short, at least a second."""
+    return max(1, math.ceil(seconds))
 
 
 class ConfigError(Exception):

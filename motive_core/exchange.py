@@ -61,8 +61,18 @@ class Exchange:
     arrived_at: float
     service: str | None = None
     pace_tokens_per_s: float | None = None
+    limited_as: str = ""
+    """What it counts as for limits of one client."""
     ending: Ending | None = None
     outcome: str = ""
+    source: str = "pair"
+    """Who answers it."""
+    status: int | None = None
+    """That of the reply, once there is one of ours."""
+    error: MotiveError | None = None
+    """What it failed with."""
+    decided_at: float | None = None
+    """When what to reply was known."""
     extra_headers: dict[str, str] = field(default_factory=dict)
     keep: Callable[[ChatRequest, Reply], None] | None = None
     """Is told of the reply, if the request wants it kept."""
@@ -94,6 +104,7 @@ class Exchange:
         """Send a whole reply, in one write unless the route paces it. Gives False if the exchange had ended before."""
         if self.ending is not None:
             return False
+        self.status = 200
         if self.keep is not None and self.request.store:
             self.keep(self.request, reply)
         headers = self.headers()
@@ -122,7 +133,8 @@ class Exchange:
             **session_header(self.session),
             **self.extra_headers,
         }
-        status = self.dialect.error_status(error)
+        self.error = error
+        self.status = status = self.dialect.error_status(error)
         self.port.respond(status, headers, self.dialect.render_error(error, self.exchange))
         return True
 

@@ -16,21 +16,32 @@ import pytest
 ROOT: Final = Path(__file__).resolve().parents[1]
 
 LAYERS: Final[tuple[frozenset[str], ...]] = (
-    frozenset({"motive_core.errors"}),
+    frozenset({"motive_core.errors", "motive_core.log_lines"}),
     frozenset({"motive_core.ir"}),
-    frozenset({"motive_core.stream", "motive_core.framing", "motive_core.estimate"}),
+    frozenset({"motive_core.stream", "motive_core.framing", "motive_core.estimate", "motive_core.part_sizes"}),
     frozenset({"motive_core.session", "motive_core.dialects", "motive_core.content"}),
     frozenset(
         {
             "motive_core.exchange",
+            "motive_core.clients",
             "motive_core.kept",
             "motive_core.relay",
             "motive_core.state_json",
             "motive_core.config",
         }
     ),
-    frozenset({"motive_core.routing", "motive_core.background", "motive_core.backends"}),
-    frozenset({"motive_core.sources", "motive_core.origin", "motive_core.sidecalls"}),
+    frozenset(
+        {
+            "motive_core.routing",
+            "motive_core.background",
+            "motive_core.backends",
+            "motive_core.health",
+            "motive_core.metrics",
+            "motive_core.overview",
+            "motive_core.rate_limits",
+        }
+    ),
+    frozenset({"motive_core.sources", "motive_core.origin", "motive_core.sidecalls", "motive_core.ledger"}),
     frozenset({"motive_core.gateway"}),
     frozenset({"motive_shell"}),
 )

@@ -21,11 +21,11 @@ from mitmproxy.proxy.mode_specs import ReverseMode
 from motive_core.config import DEFAULT_CONFIG_NAME
 from motive_core.errors import ConfigError, UnavailableError
 from motive_shell import fast_messages
-from motive_shell.banner import announce
+from motive_shell.banner import addresses, announce, silent
 from motive_shell.connections import deepen_backlogs, lift_connection_limit
 from motive_shell.fast_dispatch import FastDispatch
 from motive_shell.fast_writes import gather_writes
-from motive_shell.flows import ROLE_HEADER, FlowPort, head_of, incoming_of, listener_of, respond
+from motive_shell.flows import ROLE_HEADER, FlowPort, head_of, incoming_of, listener_of, peer_of, respond
 from motive_shell.logs import keep_secrets
 from motive_shell.runtime import Runtime, runtime_of
 from motive_shell.site import LONGEST_TARGET, is_preflight, to_origin
@@ -118,6 +118,9 @@ class Motive:
             confdir = Path(ctx.options.confdir).expanduser()
             bundle = write_bundle(confdir)
             logger.log(ALERT, announce(proxyserver.servers, confdir / CERTIFICATE, bundle))
+            gateway = self._configured().gateway
+            gateway.listeners = lambda: addresses(proxyserver.servers)
+            gateway.health_checks.watch("listeners", lambda: silent(proxyserver.servers))
 
     def done(self) -> asyncio.Task[None] | None:
         """At exit, end every call with an error first. At a reload of the script, nothing ends."""
@@ -204,12 +207,15 @@ class Motive:
             respond(flow, *refusal)
             return
         dialect = gateway.dialect_of(head)
+        if dialect is None and not forward and (refusal := gateway.refuse_flood(head, peer_of(flow))) is not None:
+            respond(flow, *refusal)
+            return
         if "upgrade" in head.headers and (refusal := gateway.refuse_upgrade(head)) is not None:
             respond(flow, *refusal)
             return
         if dialect is None:
             if (side := gateway.kept_by(head) if forward else gateway.side_of(head)) is not None:
-                respond(flow, *await gateway.serve(incoming_of(flow, head), side))
+                respond(flow, *await gateway.serve(incoming_of(flow, head, gateway), side))
             elif not forward:
                 self._serve(flow)
             return
@@ -219,7 +225,7 @@ class Motive:
             runtime.streams,
             can_stream=runtime.started and request.http_version != "HTTP/1.0" and request.method != "HEAD",
         )
-        exchange = await gateway.accept(incoming_of(flow, head), dialect, port)
+        exchange = await gateway.accept(incoming_of(flow, head, gateway), dialect, port)
         if exchange is not None:
             await runtime.holds.take(port, exchange)
 
@@ -241,6 +247,7 @@ class Motive:
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         """Pass what a service says on as it comes."""
         assert flow.response is not None
+        self._configured().holds.speaks(flow)
         original = self._configured().originals.pop(flow.id, None)
         if original is not None:
             flow.request = original

@@ -19,7 +19,7 @@ from mitmproxy.proxy.mode_specs import ReverseMode
 
 from motive_core.dialects import RequestHead
 from motive_core.exchange import Exchange, Listener
-from motive_core.gateway import INTERNAL_HOST, Incoming
+from motive_core.gateway import INTERNAL_HOST, Gateway, Incoming
 from motive_core.origin import OriginServer, Streams
 from motive_core.origin.app import SECRET_HEADER
 
@@ -60,9 +60,14 @@ def _host_of(authority: str) -> str:
     return parse_authority(authority, check=False)[0]
 
 
-def incoming_of(flow: http.HTTPFlow, head: RequestHead) -> Incoming:
+def peer_of(flow: http.HTTPFlow) -> str:
+    """The address at the other end of a client's connection."""
+    return str(flow.client_conn.peername[0])
+
+
+def incoming_of(flow: http.HTTPFlow, head: RequestHead, gateway: Gateway) -> Incoming:
     """A flow as a call, its body still in its content encoding."""
-    return Incoming(listener_of(flow), head, flow.client_conn.peername[0], flow.request.raw_content or b"")
+    return Incoming(listener_of(flow), head, gateway.client_of(head, peer_of(flow)), flow.request.raw_content or b"")
 
 
 def respond(flow: http.HTTPFlow, status: int, headers: Mapping[str, str], body: bytes) -> None:

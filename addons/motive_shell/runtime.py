@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Final
 from weakref import WeakKeyDictionary
 
-from mitmproxy import http
+from mitmproxy import http, version
 from mitmproxy.master import Master
 from starlette.applications import Starlette
 
 from motive_core.config import Config, ConfigFile
 from motive_core.gateway import Gateway
 from motive_core.origin import OriginServer, Streams, make_app
+from motive_shell.descriptors import open_files_allowed, too_few_for
 from motive_shell.holds import Holds
 from motive_shell.logs import apply_logging
 
@@ -38,7 +39,7 @@ class Runtime:
 
     def __init__(self, path: Path | None, env: Mapping[str, str], dotenv: Path) -> None:
         self.config_file = ConfigFile(path, env, dotenv)
-        self.gateway = Gateway(self.config_file.config)
+        self.gateway = Gateway(self.config_file.config, versions={"mitmproxy": version.VERSION})
         self.streams = Streams(self.gateway.clock)
         self.origin = OriginServer(self._make_app)
         self.holds = Holds(self.gateway)
@@ -47,6 +48,8 @@ class Runtime:
         self.gathers_writes = False
         """Whether connections that are made from now on gather what is written to them."""
         self._tasks: list[asyncio.Task[None]] = []
+        self.gateway.health_checks.watch("config", lambda: self.config_file.problem)
+        self._open_files: int | None = None
         apply_logging(self.config)
 
     @property
@@ -65,12 +68,19 @@ class Runtime:
     async def start(self) -> None:
         """Start the origin and the periodic work. To be called once, in the loop that serves."""
         await self.origin.start()
+        self._open_files = open_files_allowed()
+        if (why := self._too_few_files()) is not None:
+            logger.warning(why)
+        self.gateway.health_checks.watch("open files", self._too_few_files)
         loop = asyncio.get_running_loop()
         self._tasks = [
             loop.create_task(self._poll_config(), name="motive config"),
             loop.create_task(self._clean_up(), name="motive clean-up"),
             loop.create_task(self._sweep_killed(), name="motive killed flows"),
         ]
+
+    def _too_few_files(self) -> str | None:
+        return too_few_for(self.config.limits.max_held, self._open_files)
 
     async def stop(self) -> None:
         """Stop the periodic work and the origin. Held calls must have been ended before."""
@@ -88,6 +98,7 @@ class Runtime:
                     self.gateway.configure(config)
                     apply_logging(config)
                     logger.info("configuration reloaded")
+                self.gateway.health_checks.look()
             except Exception:
                 logger.exception("configuration not reloaded")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from motive_core.config.file import ConfigFile
 from motive_core.config.loading import load_config
-from motive_core.config.models import DEFAULT_CONFIG_NAME, Background, BackgroundMatch, Config, Match, Route
+from motive_core.config.models import DEFAULT_CONFIG_NAME, Background, BackgroundMatch, Config, Limits, Match, Route
 from motive_core.config.patterns import (
     CAPTURED_CHARACTERS,
     MATCHED_CHARACTERS,
@@ -25,6 +25,7 @@ __all__ = [
     "BackgroundMatch",
     "Config",
     "ConfigFile",
+    "Limits",
     "Match",
     "Matcher",
     "Route",

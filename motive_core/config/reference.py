@@ -27,6 +27,7 @@ from motive_core.config.models import (
     Timing,
     default_background,
 )
+from motive_core.config.rate_limits import RateLimits
 from motive_core.config.types import Kind
 from motive_core.config.variables import VARIABLES
 
@@ -37,6 +38,7 @@ _MODELS: Final[Mapping[str, type[BaseModel]]] = {
     "proxy": Proxy,
     "log": Log,
     "limits": Limits,
+    "rate_limits": RateLimits,
     "timing": Timing,
     "route": Route,
     "match": Match,

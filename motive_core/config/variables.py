@@ -23,6 +23,10 @@ VARIABLES: Final[Mapping[str, tuple[str, str]]] = {
     "MOTIVE_PROXY_CLEANUP_INTERVAL_SECONDS": ("timing", "cleanup_interval_s"),
     "MOTIVE_PROXY_MAX_SESSIONS": ("limits", "max_sessions"),
     "MOTIVE_PROXY_MAX_PAYLOAD_SIZE": ("limits", "body_limit_bytes"),
+    "MOTIVE_PROXY_ENABLE_RATE_LIMITING": ("rate_limits", "enabled"),
+    "MOTIVE_PROXY_RATE_LIMIT_REQUESTS_PER_MINUTE": ("rate_limits", "requests_per_minute"),
+    "MOTIVE_PROXY_RATE_LIMIT_REQUESTS_PER_HOUR": ("rate_limits", "requests_per_hour"),
+    "MOTIVE_PROXY_RATE_LIMIT_BURST_LIMIT": ("rate_limits", "burst_limit"),
 }
 """By name, the section and the key of the setting that each one overrides. An empty variable counts as unset."""
 

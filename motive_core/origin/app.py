@@ -25,8 +25,12 @@ SECRET_HEADER: Final = "x-motive-origin"
 class Site(Protocol):
     """What the origin tells, and what it may do."""
 
-    def health(self) -> Mapping[str, Any]:
-        """State of the proxy, as JSON."""
+    async def health(self) -> Mapping[str, Any]:
+        """State of the proxy, as JSON. ``status`` is ``ok``, ``degraded`` or ``closing``."""
+        ...
+
+    async def render_metrics(self) -> tuple[str, bytes]:
+        """Metrics for Prometheus: their content type, and the text."""
         ...
 
     async def sessions(self) -> list[dict[str, Any]]:
@@ -64,7 +68,12 @@ def make_app(site: Site, streams: Streams, secret: str) -> Starlette:
         return StreamingResponse(reply.chunks, headers=dict(reply.headers))
 
     async def health(_: Request) -> Response:
-        return JSONResponse(dict(site.health()))
+        told = dict(await site.health())
+        return JSONResponse(told, 503 if told["status"] == "closing" else 200)
+
+    async def metrics(_: Request) -> Response:
+        content_type, text = await site.render_metrics()
+        return Response(text, headers={"content-type": content_type})
 
     async def sessions(_: Request) -> Response:
         return JSONResponse({"sessions": await site.sessions()})
@@ -85,6 +94,7 @@ def make_app(site: Site, streams: Streams, secret: str) -> Starlette:
             Route("/p/{token}", promoted),
             Route("/health", health),
             Route("/v1/health", health),
+            Route("/metrics", metrics),
             Route("/admin/sessions", sessions),
             Route("/admin/sessions/{session:path}", close_session, methods=["DELETE"]),
         ],

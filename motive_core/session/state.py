@@ -28,7 +28,8 @@ class Rules:
     """What the route that a call came by says about deadlines and policies. All ``_s`` are seconds.
 
     ``when_joined``: while no answerer is present, its calls pass to the real service. ``can_pass``: there is a real
-    service behind this call; where there is none, a policy of ``pass`` means ``error``.
+    service behind this call; where there is none, a policy of ``pass`` means ``error``. ``keep_limit_bytes``: as much
+    the session may keep of what was said.
     """
 
     when_joined: bool = False
@@ -39,6 +40,7 @@ class Rules:
     rejoin_window_s: float = 10.0
     retry_window_s: float = 120.0
     queue_limit: int = 100
+    keep_limit_bytes: int = 128 * 1024 * 1024
     twins: Literal["attach", "queue"] = "attach"
     on_timeout: Literal["pass", "error"] = "error"
     on_lost: Literal["pass", "error", "wait"] = "wait"
@@ -78,10 +80,12 @@ class Seat:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the answerer said, as the parts of a reply."""
+    """What the answerer said, as the parts of a reply. ``size_bytes`` is the memory that it takes, by estimate, as
+    everywhere here."""
 
     parts: Words
     digest: str
+    size_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +115,7 @@ class Prompt:
     orphaned_at: float | None = None
     outcome: Outcome | None = None
     closed_at: float = 0.0
+    size_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +124,7 @@ class Unsolicited:
 
     at: float
     words: Words
+    size_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +158,8 @@ class Arrive:
     prompt and tools. ``asks``: it has tools, a response format or a system prompt. ``digest`` is that of its relayed
     ``words``; ``quotes`` are digests of the earlier messages that it carries, ``replies_to`` that of the last assistant
     message among them, if any. ``answer`` is what its words amount to as a reply; ``refused`` says why they cannot be
-    one (a tool call that does not fit, say). ``retry``: the client marked it as a retry.
+    one (a tool call that does not fit, say). ``retry``: the client marked it as a retry. ``size_bytes`` is the memory
+    that its words and its context take.
     """
 
     call: str
@@ -172,6 +179,7 @@ class Arrive:
     replies_to: str = ""
     retry: bool = False
     refused: str = ""
+    size_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+import time
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final, NamedTuple, assert_never
 
 from motive_core.backends.base import Backend
+from motive_core.config import Limits
 from motive_core.errors import (
     ConflictError,
     HoldTimeoutError,
@@ -23,6 +25,8 @@ from motive_core.errors import (
 )
 from motive_core.exchange import Exchange
 from motive_core.ir import ResponseFormat, Tool, ToolCallPart
+from motive_core.metrics import Metrics
+from motive_core.part_sizes import bytes_of
 from motive_core.relay import (
     CommandError,
     Relayed,
@@ -59,6 +63,7 @@ from motive_core.session import (
     next_due,
     step,
 )
+from motive_core.sources.pair_held import HeldCalls
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +100,9 @@ def error_for(kind: ErrorKind, session: str) -> MotiveError:
                 code="session_full",
             )
         case "queue_full":
-            return RateLimitedError(f"Too many prompts wait in session {session!r}.", code="queue_full")
+            return RateLimitedError(
+                f"Too many prompts wait in session {session!r}, or too large ones.", code="queue_full"
+            )
         case "hold_timeout":
             return HoldTimeoutError("Nobody answered in time.")
         case "idle":
@@ -128,21 +135,28 @@ class PairSource:
         clock: Callable[[], float],
         spawn: Spawn,
         join_words: tuple[str, ...],
-        max_sessions: int,
+        limits: Limits,
+        metrics: Metrics,
     ) -> None:
         self._backend = backend
         self._clock = clock
         self._spawn = spawn
-        self._held: dict[str, Exchange] = {}
+        self._metrics = metrics
+        self._held = HeldCalls(limits.max_held, limits.max_held_per_client)
         self._terms: dict[str, dict[str, _Terms]] = {}
         """By session and key of a prompt. Kept while it has no live call: who answers does not wait for a retry."""
         self._timers: dict[str, tuple[float, asyncio.TimerHandle]] = {}
         self._touched: dict[str, float] = {}
         self.join_words = join_words
-        self.max_sessions = max_sessions
+        self.max_sessions = limits.max_sessions
+
+    def limit(self, limits: Limits) -> None:
+        """Take new limits. What is over one of them already stays."""
+        self.max_sessions = limits.max_sessions
+        self._held.most, self._held.most_per_client = limits.max_held, limits.max_held_per_client
 
     @property
-    def held(self) -> dict[str, Exchange]:
+    def held(self) -> Mapping[str, Exchange]:
         """Every exchange in its charge that has not ended, or not been seen delivered, by id."""
         return self._held
 
@@ -155,10 +169,15 @@ class PairSource:
                 exchange.pass_on()  # what the machine would say, for the many calls that nobody is interested in
                 return
             if await self._backend.count() >= self.max_sessions:
-                exchange.fail(RateLimitedError("Too many sessions are open.", code="too_many_sessions"))
+                full = RateLimitedError("Too many sessions are open.", code="too_many_sessions")
+                self._refuse(exchange, decision, "sessions", full)
                 return
+        over = self._held.over_limit(exchange)
+        if over is not None and not self._may_answer(exchange, decision, stored.state):
+            self._refuse(exchange, decision, *over)
+            return
         said = relayed(exchange.request, with_system=decision.relay_system, with_context=decision.relay_context)
-        self._held[exchange.exchange] = exchange
+        self._held.add(exchange)
         while True:
             event = self._arrival(exchange, decision, said, retry, stored.state)
             terms = _Terms(exchange.request.tools, exchange.request.response_format)
@@ -168,11 +187,36 @@ class PairSource:
                 return
             stored = await self._backend.load(session)
 
+    def _may_answer(self, exchange: Exchange, decision: AnswerDecision, state: Session) -> bool:
+        """Whether a call may well be the answerer's. That one is never over a limit of held calls: it ends one, and a
+        session has one of them that listens."""
+        if decision.role is not None:
+            return decision.role == "answerer"
+        words = relayed(exchange.request, with_system=False, with_context=False).words
+        if join_of(words, self.join_words) == "word":
+            return True
+        seat, asker = state.answerer, state.asker
+        return (
+            seat is not None
+            and seat.who == _who(exchange)
+            and (asker is None or asker.who != seat.who or bool(state.owes))
+        )
+
+    def _refuse(self, exchange: Exchange, decision: AnswerDecision, limit: str, error: MotiveError) -> None:
+        """A call is over a limit: its real service answers it where it came by the forward proxy, or where the route
+        says so."""
+        self._metrics.limit_hit(limit)
+        rules = decision.rules
+        if rules.can_pass and (exchange.listener == "forward" or rules.on_full == "pass"):
+            exchange.pass_on()
+        else:
+            exchange.fail(error)
+
     def _arrival(
         self, exchange: Exchange, decision: AnswerDecision, said: Relayed, retry: bool, state: Session
     ) -> Arrive:
         request, headers = exchange.request, exchange.head.headers
-        who = fingerprint(exchange.listener, exchange.client_host, exchange.credential, headers.get("user-agent", ""))
+        who = _who(exchange)
         answer, refused = Answer(said.words, said.digest), ""
         if decision.role != "asker":
             try:
@@ -199,6 +243,7 @@ class PairSource:
             replies_to=said.replies_to,
             retry=retry,
             refused=refused,
+            size_bytes=bytes_of(said.words) + bytes_of(said.context),
         )
 
     def _owed_terms(self, session: str, state: Session) -> _Terms:
@@ -231,7 +276,7 @@ class PairSource:
         await self._ended(exchange, Released(exchange.exchange))
 
     async def _ended(self, exchange: Exchange, event: Event) -> None:
-        if self._held.pop(exchange.exchange, None) is not None:
+        if self._held.forget(exchange.exchange) is not None:
             await self._dispatch(exchange.session, event)
 
     async def close(self, session: str) -> bool:
@@ -245,7 +290,9 @@ class PairSource:
         """End the sessions that hold no call and that nothing was heard of for ``idle_s``."""
         now = self._clock()
         for session, state in (await self._backend.all()).items():
-            if not live_calls(state) and now - self._touched.setdefault(session, now) > idle_s:
+            if live_calls(state):
+                self._touched[session] = now  # a held call is a sign of life for as long as it is held
+            elif now - self._touched.setdefault(session, now) > idle_s:
                 await self._dispatch(session, Close())
 
     async def tick(self, session: str) -> None:
@@ -259,6 +306,10 @@ class PairSource:
     async def sessions(self) -> dict[str, Session]:
         """The state of every session, by id."""
         return await self._backend.all()
+
+    async def count(self) -> int:
+        """How many sessions are open."""
+        return await self._backend.count()
 
     def stop(self, error: MotiveError) -> None:
         """End every held call with an error, and all timers. A reply that is being spoken ends in the middle."""
@@ -279,8 +330,10 @@ class PairSource:
         after, commands = step(state, event, self._clock())
         if not await self._backend.swap(session, after, version):
             return False
-        if not isinstance(event, Tick):
+        if not isinstance(event, Tick) or live_calls(state):
             self._touched[session] = self._clock()
+        if after.turns > state.turns:
+            self._metrics.turn(after.turns - state.turns)
         self._schedule(session, after)
         self._keep_terms(session, after)
         for command in commands:
@@ -315,14 +368,17 @@ class PairSource:
         if exchange is None:
             self._spawn(self._dispatch(session, Failed(command.call)))
             return
+        exchange.decided_at = self._clock()
+        began = time.perf_counter()
         try:
             sent = self._send(exchange, command)
         except Exception:
             logger.exception("reply failed exchange=%s session=%s", exchange.exchange, session)
             exchange.fail(InternalError("The reply could not be made; the log has the reason."))
             sent = False
+        self._metrics.added("reply", time.perf_counter() - began)
         if not sent:
-            self._held.pop(command.call, None)
+            self._held.forget(command.call)
             self._spawn(self._dispatch(session, Failed(command.call)))
 
     def _send(self, exchange: Exchange, command: Command) -> bool:
@@ -334,14 +390,21 @@ class PairSource:
                 return exchange.answer(answer.parts, "tool_calls" if calls_tool else "stop")
             case _:
                 # The machine forgets these calls with the command: nothing more will be told of them.
-                del self._held[exchange.exchange]
+                self._held.forget(exchange.exchange)
         match command:
             case SendNotice(_, kind, detail):
                 exchange.notice(NOTICES[kind].format(detail=detail))
             case SendError(_, kind):
+                if kind == "queue_full":
+                    self._metrics.limit_hit("queue")
                 exchange.fail(error_for(kind, exchange.session))
             case PassThrough():
                 exchange.pass_on()
             case _:
                 assert_never(command)
         return True
+
+
+def _who(exchange: Exchange) -> str:
+    user_agent = exchange.head.headers.get("user-agent", "")
+    return fingerprint(exchange.listener, exchange.client_host, exchange.credential, user_agent)

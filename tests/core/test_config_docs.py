@@ -26,7 +26,18 @@ def test_the_tables_are_those_of_the_models() -> None:
 
 def test_every_table_is_there() -> None:
     tables = set(re.findall(r"<!-- (\w+) -->\n(?!<!--)", REFERENCE)) - {"end"}
-    sections = {"config", "proxy", "log", "limits", "timing", "route", "match", "background", "background_match"}
+    sections = {
+        "config",
+        "proxy",
+        "log",
+        "limits",
+        "rate_limits",
+        "timing",
+        "route",
+        "match",
+        "background",
+        "background_match",
+    }
     assert tables == sections | {"variables", "hosts", "background_calls"}
 
 
