@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class MotiveError(Exception):
@@ -125,8 +125,8 @@ class TooManyRequestsError(RateLimitedError):
 
     retryable = True
 
-    def __init__(self, message: str, *, limit: str, allowance: Allowance, retry_after_s: float) -> None:
-        super().__init__(message, retry_after_s=retry_after_s)
+    def __init__(self, message: str, *, limit: str = "", allowance: Allowance | None = None, **more: Any) -> None:
+        super().__init__(message, **more)
         self.limit = limit
         self.allowance = allowance
 

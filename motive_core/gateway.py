@@ -228,6 +228,21 @@ class Gateway:
             return status, headers | self.cors_headers(head), body
         return None
 
+    def refuse_upload(self, head: RequestHead, peer: str) -> tuple[int, dict[str, str], bytes]:
+        """The reply to a request at the meeting point whose body is known to be too large before it is here."""
+        if (refusal := self.refuse_page(head)) is not None:
+            return refusal
+        limit = self.config.limits.body_limit_bytes
+        error = PayloadTooLargeError(f"The body is larger than {limit} bytes, which is the limit.")
+        exchange, dialect = new_id(), self.dialect_of(head)
+        if dialect is None:
+            self.ledger.over_limit(error)
+            dialect = self.spoken_by(head)
+        else:
+            self.ledger.refused(exchange, "reverse", dialect, self.client_of(head, peer), error=error)
+        status, headers, body = self.error_reply(dialect, error, exchange)
+        return status, headers | self.cors_headers(head), body
+
     def _allow(self, incoming: Incoming, dialect: Dialect) -> dict[str, str]:
         """Count a call of the meeting point. Gives headers that tell what its client may still do. Raises
         ``TooManyRequestsError``."""

@@ -184,7 +184,7 @@ class Motive:
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         """Let a large upload that is no LLM call go on as it comes, rather than gather it first."""
-        if listener_of(flow) == "reverse" or flow.is_replay:
+        if listener_of(flow) == "reverse" or flow.is_replay or flow.request.stream:
             return
         request = flow.request
         size = request.headers.get("content-length", "")

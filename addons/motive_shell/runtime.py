@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 
 from mitmproxy import http, version
 from mitmproxy.master import Master
+from mitmproxy.options import Options
 from starlette.applications import Starlette
 
 from motive_core.config import Config, ConfigFile
@@ -23,6 +24,7 @@ from motive_core.origin import OriginServer, Streams, make_app
 from motive_shell.descriptors import open_files_allowed, too_few_for
 from motive_shell.holds import Holds
 from motive_shell.logs import apply_logging
+from motive_shell.uploads import UploadGuard
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +39,7 @@ _runtimes: WeakKeyDictionary[Master, Runtime] = WeakKeyDictionary()
 class Runtime:
     """One a master. Raises ``ConfigError`` if the configuration is wrong at the start."""
 
-    def __init__(self, path: Path | None, env: Mapping[str, str], dotenv: Path) -> None:
+    def __init__(self, options: Options, path: Path | None, env: Mapping[str, str], dotenv: Path) -> None:
         self.config_file = ConfigFile(path, env, dotenv)
         self.gateway = Gateway(self.config_file.config, versions={"mitmproxy": version.VERSION})
         self.streams = Streams(self.gateway.clock)
@@ -49,6 +51,7 @@ class Runtime:
         """Whether connections that are made from now on gather what is written to them."""
         self._tasks: list[asyncio.Task[None]] = []
         self.gateway.health_checks.watch("config", lambda: self.config_file.problem)
+        self._uploads = UploadGuard(options, self.gateway)
         self._open_files: int | None = None
         apply_logging(self.config)
 
@@ -68,6 +71,7 @@ class Runtime:
     async def start(self) -> None:
         """Start the origin and the periodic work. To be called once, in the loop that serves."""
         await self.origin.start()
+        self._uploads.install()
         self._open_files = open_files_allowed()
         if (why := self._too_few_files()) is not None:
             logger.warning(why)
@@ -121,5 +125,5 @@ def runtime_of(master: Master, path: Path | None, dotenv: Path) -> Runtime:
     """The runtime of a master, made at the first call. Raises ``ConfigError``."""
     runtime = _runtimes.get(master)
     if runtime is None:
-        runtime = _runtimes[master] = Runtime(path, os.environ, dotenv)
+        runtime = _runtimes[master] = Runtime(master.options, path, os.environ, dotenv)
     return runtime

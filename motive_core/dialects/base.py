@@ -203,7 +203,7 @@ class Dialect(abc.ABC):
             headers["retry-after"] = str(whole_seconds(error.retry_after_s))
             # More exact, and read first by the Stainless SDKs and cohere's (core/http_client.py).
             headers["retry-after-ms"] = str(math.ceil(error.retry_after_s * 1000))
-        if isinstance(error, TooManyRequestsError):
+        if isinstance(error, TooManyRequestsError) and error.allowance is not None:
             headers |= self.allowance_headers(error.allowance)
         return headers
 

@@ -64,6 +64,7 @@ def test_a_window(clock: Clock, setting: str, name: str, window_s: int) -> None:
     assert (error.status, error.code, error.limit, error.retryable) == (429, "rate_limited", name, True)
     assert error.retry_after_s == pytest.approx(window_s - 3.0)
     allowance = error.allowance
+    assert allowance is not None
     assert (allowance.limit, allowance.remaining) == (3, 0)
     assert allowance.reset_s == pytest.approx(window_s - 1.0)
     assert allowance.resets_at == pytest.approx(clock.now + window_s - 1.0)
