@@ -68,7 +68,12 @@ class RateLimiter:
             return None
         if retry and self._is_free(client, call):
             return self._nearest(client, self._calls)
-        allowance = self._count(client, self._calls, "calls")
+        try:
+            allowance = self._count(client, self._calls, "calls")
+        except TooManyRequestsError:
+            # It may have been let in before, word for word. From now on, a retry may be one of this call.
+            self._retries.pop((client, _digest(call)), None)
+            raise
         self._remember(client, call)
         return allowance
 

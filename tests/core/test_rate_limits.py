@@ -135,6 +135,12 @@ class TestRetries:
         made.admit("a", b"y", retry=True)
         refused(made, call=b"z")
 
+    def test_nor_is_the_retry_of_a_refused_call_that_was_let_in_before(self, clock: Clock) -> None:
+        made = limiter(clock, requests_per_minute=1)
+        made.admit("a", b"x", retry=False)
+        refused(made, call=b"x")
+        refused(made, call=b"x", retry=True)
+
     def test_not_for_ever(self, clock: Clock) -> None:
         made = limiter(clock, requests_per_minute=1)
         made.admit("a", b"x", retry=False)

@@ -187,7 +187,7 @@ class Proxy:
         return self.log_path.read_text(encoding="utf-8", errors="replace") if self.log_path.exists() else ""
 
     def _banner(self, label: str) -> str:
-        found = re.search(rf"{label} +(http://\S+)", self.log)
+        found = re.search(rf"{label} +(http://[^\s\\]+)", self.log)
         assert found is not None, f"no {label} in the log:\n{self.log}"
         return found[1]
 
