@@ -6,6 +6,7 @@ Owns which of several addresses is believed. Knows no credential.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
@@ -60,6 +61,7 @@ def address_of(host: str) -> Address | None:
     return address
 
 
+@lru_cache(maxsize=4096)  # addresses are few, and each call names one
 def limited_as(client_host: str, key_name: str | None = None) -> str:
     """What counts as one client for limits: the name of its key if it has shown one of ours, else its address.
 

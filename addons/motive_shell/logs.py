@@ -15,7 +15,7 @@ from copy import copy
 from typing import Any, Final
 
 from mitmproxy.addons.termlog import TermLogHandler
-from mitmproxy.log import MitmFormatter
+from mitmproxy.log import LegacyLogEvents, MitmFormatter
 
 from motive_core.config import Config
 from motive_core.log_lines import LogLine, printable
@@ -101,6 +101,12 @@ class JsonFormatter(logging.Formatter):
         return _UNWRITABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(fields, ensure_ascii=False))
 
 
+def _is_no_call(record: logging.LogRecord) -> bool:
+    """Whether a record is to go to each addon as well, by a hook that mitmproxy keeps for old ones: a line for each
+    call would cost more there than all else that is done to observe it."""
+    return not isinstance(record.msg, LogLine)
+
+
 def apply_logging(config: Config) -> None:
     """Put the configuration's levels and form in force; may be called again."""
     for name in _OURS:
@@ -108,6 +114,8 @@ def apply_logging(config: Config) -> None:
     for name in _NOISY:
         logging.getLogger(name).setLevel("DEBUG" if config.log.debug else "WARNING")
     for handler in logging.getLogger().handlers:
+        if isinstance(handler, LegacyLogEvents):
+            handler.addFilter(_is_no_call)
         if isinstance(handler, TermLogHandler):
             json_form, plain_form = JsonFormatter(), TextFormatter(handler.has_vt_codes)
             handler.setFormatter(json_form if config.log.as_json else plain_form)

@@ -113,7 +113,12 @@ class Draft:
 
     def kept_bytes(self) -> int:
         """What the session keeps of what was said."""
-        return self.words_bytes() + sum(map(prompt_bytes, self.prompts.values()))
+        size = self.words_bytes()
+        for prompt in self.prompts.values():  # a plain loop, since it is run for each call
+            size += prompt.size_bytes
+            if prompt.answer is not None:
+                size += prompt.answer.size_bytes
+        return size
 
     def words_bytes(self) -> int:
         """What of it belongs to no prompt."""
