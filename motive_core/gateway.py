@@ -37,6 +37,7 @@ from motive_core.errors import (
 from motive_core.exchange import Exchange, Listener, Port
 from motive_core.health import Health
 from motive_core.ledger import Ledger
+from motive_core.log_lines import LogLine
 from motive_core.metrics import CONTENT_TYPE, Metrics, Source
 from motive_core.overview import describe_session, readable
 from motive_core.rate_limits import RateLimiter
@@ -200,7 +201,7 @@ class Gateway:
         except MotiveError as error:
             status, headers, body = self.error_reply(dialect, error, exchange)
         except Exception:
-            logger.exception("call failed exchange=%s dialect=%s", exchange, dialect.name)
+            logger.exception(LogLine("call failed", exchange=exchange, dialect=dialect.name))
             failed = InternalError(f"The proxy failed on this call; its log has the reason under {exchange}.")
             status, headers, body = self.error_reply(dialect, failed, exchange)
         else:
@@ -265,7 +266,7 @@ class Gateway:
             self._reject(incoming, dialect, port, error, exchange_id)
             exchange = None
         except Exception:
-            logger.exception("call failed exchange=%s dialect=%s", exchange_id, dialect.name)
+            logger.exception(LogLine("call failed", exchange=exchange_id, dialect=dialect.name))
             failed = InternalError(f"The proxy failed on this call; its log has the reason under {exchange_id}.")
             self._reject(incoming, dialect, port, failed, exchange_id)
             exchange = None

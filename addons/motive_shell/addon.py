@@ -20,6 +20,7 @@ from mitmproxy.proxy.mode_specs import ReverseMode
 
 from motive_core.config import DEFAULT_CONFIG_NAME
 from motive_core.errors import ConfigError, UnavailableError
+from motive_core.log_lines import LogLine
 from motive_shell import fast_messages
 from motive_shell.banner import addresses, announce, silent
 from motive_shell.connections import deepen_backlogs, lift_connection_limit
@@ -131,7 +132,7 @@ class Motive:
     async def _stop(self, runtime: Runtime) -> None:
         runtime.gateway.shut_down()
         if not await runtime.holds.drained(_DRAIN_S):
-            logger.warning("calls left behind at exit count=%d", len(runtime.holds))
+            logger.warning(LogLine("calls left behind at exit", count=len(runtime.holds)))
         await runtime.stop()
 
     # Connections

@@ -9,6 +9,8 @@ import logging
 import sys
 from typing import Final
 
+from motive_core.log_lines import LogLine
+
 logger = logging.getLogger(__name__)
 
 _A_HELD_CALL: Final = 1
@@ -29,7 +31,7 @@ def open_files_allowed() -> int | None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
             soft = hard
         except (OSError, ValueError):  # macOS gives a hard limit that it does not take
-            logger.warning("the limit of open files could not be raised limit=%d", soft)
+            logger.warning(LogLine("the limit of open files could not be raised", limit=soft))
     return None if soft == resource.RLIM_INFINITY else soft
 
 

@@ -104,7 +104,7 @@ class JsonFormatter(logging.Formatter):
 def _is_no_call(record: logging.LogRecord) -> bool:
     """Whether a record is to go to each addon as well, by a hook that mitmproxy keeps for old ones: a line for each
     call would cost more there than all else that is done to observe it."""
-    return not isinstance(record.msg, LogLine)
+    return not (isinstance(record.msg, LogLine) and record.levelno <= logging.INFO)
 
 
 def apply_logging(config: Config) -> None:

@@ -25,6 +25,7 @@ from motive_core.errors import (
 )
 from motive_core.exchange import Exchange
 from motive_core.ir import ResponseFormat, Tool, ToolCallPart
+from motive_core.log_lines import LogLine
 from motive_core.metrics import Metrics
 from motive_core.part_sizes import bytes_of
 from motive_core.relay import (
@@ -373,7 +374,7 @@ class PairSource:
         try:
             sent = self._send(exchange, command)
         except Exception:
-            logger.exception("reply failed exchange=%s session=%s", exchange.exchange, session)
+            logger.exception(LogLine("reply failed", exchange=exchange.exchange, session=session))
             exchange.fail(InternalError("The reply could not be made; the log has the reason."))
             sent = False
         self._metrics.added("reply", time.perf_counter() - began)
