@@ -7,7 +7,9 @@ their message.
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
 
 
 class MotiveError(Exception):
@@ -110,6 +112,35 @@ class RateLimitedError(MotiveError):
     default_code = "rate_limited"
 
 
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What a client may still do: ``remaining`` calls of ``limit``. All of them are back in ``reset_s`` seconds, which
+    is at ``resets_at`` in Unix seconds."""
+
+    limit: int
+    remaining: int
+    reset_s: float
+    resets_at: float
+
+
+class TooManyRequestsError(RateLimitedError):
+    """Over a rate limit: the same call may be made again after ``retry_after_s``. ``limit`` names the limit."""
+
+    mendable = True
+
+    def __init__(self, message: str, *, limit: str = "", allowance: Allowance | None = None, **more: Any) -> None:
+        super().__init__(message, **more)
+        self.limit = limit
+        self.allowance = allowance
+
+
+class TooManyHeldError(RateLimitedError):
+    """One client holds too many calls. When one of them ends, the next one may come."""
+
+    default_code = "too_many_held_for_client"
+    mendable = True
+
+
 class InternalError(MotiveError):
     """A defect of ours. Logged once, with the exchange id."""
 
@@ -137,7 +168,13 @@ class StoreError(MotiveError):
 
     status = 503
     default_code = "store_failed"
-    retryable = True
+
+
+class FullError(UnavailableError):
+    """Too many calls are held, of all clients together. When one of them ends, the next one may come."""
+
+    default_code = "too_many_held"
+    mendable = True
 
 
 class HoldTimeoutError(MotiveError):
@@ -178,14 +215,15 @@ _RETRIED: Final = frozenset({408, 409, 429})
 def error_of(status: int, message: str) -> MotiveError:
     """An error of this status (400 to 599), as the vendors' services have it: with what its clients go by."""
     again_s = 1.0 if status in _RETRIED or status >= 500 else None
-    known = {one.status: one for one in _every_class(MotiveError) if one is not StatusError}
-    if status in known:
-        return known[status](message, retry_after_s=again_s)
+    for known in MotiveError.__subclasses__():  # the first of a status is the plainest
+        if known.status == status and known is not StatusError:
+            return known(message, retry_after_s=again_s)
     return StatusError(status, message, retry_after_s=again_s)
 
 
-def _every_class(cls: type[MotiveError]) -> list[type[MotiveError]]:
-    return [one for sub in cls.__subclasses__() for one in (sub, *_every_class(sub))]
+def whole_seconds(seconds: float) -> int:
+    """A time to wait for headers that have no fractions: never too short, at least a second."""
+    return max(1, math.ceil(seconds))
 
 
 class ConfigError(Exception):

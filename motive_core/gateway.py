@@ -18,6 +18,7 @@ from typing import Any, Final
 from motive_core.access import ANYBODY, INTERNAL_HOST, Caller, Guard
 from motive_core.backends import Backend, MemoryBackend
 from motive_core.background import BackgroundTable
+from motive_core.clients import FORWARDED_HEADER, TrustedProxies, limited_as
 from motive_core.config import Config, Hashed
 from motive_core.content import decode_body
 from motive_core.dialects import DIALECTS, Dialect, ModelInfo, RequestHead
@@ -27,12 +28,19 @@ from motive_core.errors import (
     NotFoundError,
     PayloadTooLargeError,
     StatusError,
+    TooManyRequestsError,
     UnavailableError,
     UpgradeRequiredError,
 )
 from motive_core.exchange import Exchange, Listener, Port
+from motive_core.health import Health
 from motive_core.heartbeats import Heartbeats
 from motive_core.kept import KeptStore
+from motive_core.ledger import Ledger
+from motive_core.log_lines import LogLine
+from motive_core.metrics import CONTENT_TYPE, Metrics, Source
+from motive_core.overview import describe_session, readable
+from motive_core.rate_limits import RateLimiter
 from motive_core.relay import CommandReader, is_retry
 from motive_core.routing import (
     Answer,
@@ -45,7 +53,6 @@ from motive_core.routing import (
     credential_identity,
     split_model,
 )
-from motive_core.session import Session, answerer_present, asker_present
 from motive_core.sidecalls import SideCalls
 from motive_core.sources import PairSource
 
@@ -58,15 +65,17 @@ _RESTART_S: Final = 2.0
 _SHOWN_CHARACTERS: Final = 200
 
 _VERSION: Final = "0.1.0"
-_OWN_ENDPOINTS: Final = ("GET /health", "GET /admin/sessions")
+_OWN_ENDPOINTS: Final = ("GET /health", "GET /metrics", "GET /admin/sessions")
+_NEAR: Final = 0.9
+"""The share of a limit from which on ``/health`` warns of it."""
 _RESPONSES_PATH: Final = "/responses"
 """OpenAI's Responses API is also spoken over WebSocket, at the path of its HTTP form."""
 
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """A call as it came. ``body`` is raw, still in its content encoding. ``caller`` is who was admitted at the meeting
-    point; the forward proxy asks nobody."""
+    """A call as it came. ``client_host`` is the client's address, seen through trusted proxies; ``body`` is raw, still
+    in its content encoding. ``caller`` is who was admitted at the meeting point; the forward proxy asks nobody."""
 
     listener: Listener
     head: RequestHead
@@ -96,7 +105,9 @@ class Gateway:
         backend: Backend | None = None,
         kept: KeptStore | None = None,
         clock: Callable[[], float] | None = None,
+        versions: Mapping[str, str] | None = None,
     ) -> None:
+        """``versions`` are told by ``/metrics`` beside our own."""
         self.clock = clock or steady_clock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._started_at = self.clock()
@@ -104,14 +115,23 @@ class Gateway:
         self._backend = backend or MemoryBackend()
         self.admin_token = secrets.token_urlsafe(_ADMIN_TOKEN_BYTES)
         """Holds where the configuration names none."""
+        self.metrics = Metrics({"version": _VERSION, **(versions or {})})
+        self.ledger = Ledger(self.metrics, self.clock)
+        self.health_checks = Health(self.clock)
+        self.health_checks.watch("store", lambda: self._backend.problem)
+        self.health_checks.watch("held", lambda: _near("held calls", len(self.pair.held), self.config.limits.max_held))
+        self._rates = RateLimiter(config.rate_limits, self.clock)
         self.pair = PairSource(
             self._backend,
             clock=self.clock,
             spawn=self.spawn,
             join_words=config.join_words,
             commands=CommandReader(config.commands),
-            max_sessions=config.limits.max_sessions,
+            limits=config.limits,
+            metrics=self.metrics,
         )
+        self.listeners: Callable[[], list[str]] = list
+        """Where the proxy listens, as whoever runs it knows."""
         self.side = SideCalls(self.clock, config.timing.session_ttl_s, self._models, kept)
         self.configure(config)
 
@@ -125,7 +145,9 @@ class Gateway:
         self.guard = Guard(config, Hashed.of(self.admin_token))
         self.pair.join_words = config.join_words
         self.pair.commands = CommandReader(config.commands)
-        self.pair.max_sessions = config.limits.max_sessions
+        self.pair.limit(config.limits)
+        self._proxies = TrustedProxies(config.trusted_proxies)
+        self._rates.configure(config.rate_limits)
         self.side.kept.keep_s = config.timing.session_ttl_s
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -206,7 +228,7 @@ class Gateway:
         except MotiveError as error:
             status, headers, body = self.error_reply(dialect, error, exchange)
         except Exception:
-            logger.exception("call failed exchange=%s dialect=%s", exchange, dialect.name)
+            logger.exception(LogLine("call failed", exchange=exchange, dialect=dialect.name))
             failed = InternalError(f"The proxy failed on this call; its log has the reason under {exchange}.")
             status, headers, body = self.error_reply(dialect, failed, exchange)
         else:
@@ -218,6 +240,50 @@ class Gateway:
         created = int(self._started_at)
         return [ModelInfo(session, created) for session in sorted(await self.pair.sessions())]
 
+    # Who calls, and how often
+
+    def client_of(self, head: RequestHead, peer: str) -> str:
+        """The address of a client, from that of its connection."""
+        return self._proxies.client_of(peer, head.headers.get(FORWARDED_HEADER))
+
+    def refuse_flood(self, head: RequestHead, peer: str, caller: Caller) -> tuple[int, dict[str, str], bytes] | None:
+        """The reply to a request beside the chat that is over its limit; None for all others."""
+        try:
+            self._rates.admit_side(limited_as(self.client_of(head, peer), caller.name))
+        except TooManyRequestsError as error:
+            self.ledger.over_limit(error)
+            status, headers, body = self.error_reply(self.spoken_by(head), error, new_id())
+            return status, headers | self.guard.pages.cors_headers(head), body
+        return None
+
+    def refuse_upload(self, head: RequestHead, peer: str) -> tuple[int, dict[str, str], bytes]:
+        """The reply to a request at the meeting point whose body is known to be too large before it is here."""
+        try:
+            self.guard.admit(head)
+        except MotiveError as error:
+            return self.refused(head, error, peer)
+        limit = self.config.limits.body_limit_bytes
+        too_large = PayloadTooLargeError(f"The body is larger than {limit} bytes, which is the limit.")
+        exchange, dialect = new_id(), self.dialect_of(head)
+        if dialect is None:
+            self.ledger.over_limit(too_large)
+            dialect = self.spoken_by(head)
+        else:
+            self.ledger.refused(exchange, "reverse", dialect, self.client_of(head, peer), error=too_large)
+        status, headers, body = self.error_reply(dialect, too_large, exchange)
+        return status, headers | self.guard.pages.cors_headers(head), body
+
+    def _allow(self, incoming: Incoming, dialect: Dialect) -> dict[str, str]:
+        """Count a call of the meeting point. Gives headers that tell what its client may still do. Raises
+        ``TooManyRequestsError``."""
+        client = self._limited_as(incoming)
+        allowance = self._rates.admit(client, incoming.body, retry=is_retry(incoming.head.headers))
+        return dialect.allowance_headers(allowance) if allowance is not None else {}
+
+    @staticmethod
+    def _limited_as(incoming: Incoming) -> str:
+        return limited_as(incoming.client_host, incoming.caller.name)
+
     # A call's life
 
     async def accept(self, incoming: Incoming, dialect: Dialect, port: Port) -> Exchange | None:
@@ -226,34 +292,55 @@ class Gateway:
         Gives the exchange, or None if the call was answered or passed before it became one. Never raises: whatever goes
         wrong becomes an error in the caller's dialect.
         """
-        exchange = new_id()
+        exchange_id, began = new_id(), time.perf_counter()
         try:
-            return await self._accept(incoming, dialect, port, exchange)
+            exchange = await self._accept(incoming, dialect, port, exchange_id)
         except MotiveError as error:
-            self._reject(incoming, dialect, port, error, exchange)
+            self._reject(incoming, dialect, port, error, exchange_id)
+            exchange = None
         except Exception:
-            logger.exception("call failed exchange=%s dialect=%s", exchange, dialect.name)
-            failed = InternalError(f"The proxy failed on this call; its log has the reason under {exchange}.")
-            self._reject(incoming, dialect, port, failed, exchange)
-        return None
+            logger.exception(LogLine("call failed", exchange=exchange_id, dialect=dialect.name))
+            failed = InternalError(f"The proxy failed on this call; its log has the reason under {exchange_id}.")
+            self._reject(incoming, dialect, port, failed, exchange_id)
+            exchange = None
+        if exchange is not None and exchange.ending == "passed":
+            self.ledger.ended(exchange, "passed")
+        self.metrics.added("accept", time.perf_counter() - began)
+        return exchange
 
-    def _reject(self, incoming: Incoming, dialect: Dialect, port: Port, error: MotiveError, exchange: str) -> None:
+    def _reject(
+        self,
+        incoming: Incoming,
+        dialect: Dialect,
+        port: Port,
+        error: MotiveError,
+        exchange: str,
+        *,
+        source: Source = "none",
+    ) -> None:
         status, headers, body = self.error_reply(dialect, error, exchange)
         port.respond(status, headers | self._cors(incoming), body)
+        self.ledger.refused(exchange, incoming.listener, dialect, incoming.client_host, error=error, source=source)
+
+    def _pass(self, incoming: Incoming, dialect: Dialect, port: Port, exchange: str) -> None:
+        port.pass_through(None)
+        self.ledger.passed(exchange, incoming.listener, dialect, incoming.client_host)
 
     async def _accept(self, incoming: Incoming, dialect: Dialect, port: Port, exchange_id: str) -> Exchange | None:
         forward = incoming.listener == "forward"
         if self.closing:
             if forward:
-                port.pass_through(None)
+                self._pass(incoming, dialect, port, exchange_id)
                 return None
             raise _shutting_down()
+        allowed = {} if forward else self._allow(incoming, dialect)
         try:
             request = dialect.parse_request(self._body(incoming), incoming.head)
         except MotiveError:
             if not forward:
                 raise
-            port.pass_through(None)  # not ours to judge: the real service will say what is wrong with it
+            # Not ours to judge: the real service will say what is wrong with it.
+            self._pass(incoming, dialect, port, exchange_id)
             return None
         head = incoming.head
         credential = incoming.credential
@@ -274,10 +361,13 @@ class Gateway:
         decision: Decision = self._router.decide(facts)
         match decision:
             case Reject(error=error):
-                raise error
+                self._reject(incoming, dialect, port, error, exchange_id, source="reject")
+                return None
             case Pass():
                 incoming.caller.check(split_model(request.model)[0])
-                port.pass_through(decision.service, dialect.render_request(request) if continues else None)
+                body = dialect.render_request(request) if continues else None
+                port.pass_through(decision.service, body)
+                self.ledger.passed(exchange_id, incoming.listener, dialect, incoming.client_host, "pass")
                 return None
             case Answer():
                 incoming.caller.check(decision.session)
@@ -294,7 +384,8 @@ class Gateway:
             arrived_at=self.clock(),
             service=decision.service,
             pace_tokens_per_s=decision.pace_tokens_per_s,
-            extra_headers=self._cors(incoming),
+            limited_as=self._limited_as(incoming),
+            extra_headers=self._cors(incoming) | allowed,
             fallback=decision.fallback or "",
             passes_at_exit=decision.passes_at_exit,
             keep=lambda request, reply: self.side.kept.add(request, reply, credential, came),
@@ -334,8 +425,10 @@ class Gateway:
         )
         if answered or not rules.can_pass:
             exchange.outcome = f"background {task.name}"
+            exchange.source = "background"
             exchange.notice(self._background.answer(task, exchange.request))
         else:
+            exchange.source = "background"
             exchange.pass_on()
         return True
 
@@ -344,18 +437,22 @@ class Gateway:
 
     async def delivered(self, exchange: Exchange) -> None:
         """The reply to an exchange was handed to its client."""
+        self.ledger.ended(exchange, "cut" if exchange.cut_by is not None else exchange.ending or "replied")
         await self.pair.delivered(exchange)
 
     async def failed(self, exchange: Exchange) -> None:
         """The reply to an exchange did not reach its client, or not whole."""
+        self.ledger.ended(exchange, "passed" if exchange.ending == "passed" else "undelivered")
         await self.pair.failed(exchange)
 
     async def gone(self, exchange: Exchange) -> None:
         """The client of an exchange left before there was a reply."""
+        self.ledger.ended(exchange, "gone")
         await self.pair.gone(exchange)
 
     async def released(self, exchange: Exchange) -> None:
         """The operator let the real service answer an exchange."""
+        self.ledger.ended(exchange, "released")
         await self.pair.released(exchange)
 
     async def restore(self) -> None:
@@ -374,64 +471,34 @@ class Gateway:
 
     # What the origin tells
 
-    def health(self) -> Mapping[str, Any]:
+    async def health(self) -> Mapping[str, Any]:
         """See ``origin.Site``."""
+        sessions, most = await self.pair.count(), self.config.limits.max_sessions
+        reasons = self.health_checks.told()
+        if (why := _near("sessions", sessions, most)) is not None:
+            reasons.append({"what": "sessions", "why": why})
         return {
-            "status": "closing" if self.closing else "ok",
+            "status": "closing" if self.closing else "degraded" if reasons else "ok",
+            "reasons": reasons,
             "version": _VERSION,
             "uptime_s": round(self.clock() - self._started_at, 3),
             "held": len(self.pair.held),
-            "store": self._backend.problem or "ok",
+            "max_held": self.config.limits.max_held,
+            "sessions": sessions,
+            "max_sessions": most,
+            "listeners": self.listeners(),
         }
+
+    async def render_metrics(self) -> tuple[str, bytes]:
+        """See ``origin.Site``."""
+        sessions = await self.pair.count()
+        return CONTENT_TYPE, self.metrics.render(held=len(self.pair.held), sessions=sessions)
 
     async def sessions(self) -> list[dict[str, Any]]:
         """See ``origin.Site``."""
         now = self.clock()
-        return [self._describe(name, state, now) for name, state in (await self.pair.sessions()).items()]
-
-    def _describe(self, name: str, state: Session, now: float) -> dict[str, Any]:
-        held = self.pair.held
-
-        def call(exchange_id: str, deadline: float) -> dict[str, Any]:
-            exchange = held.get(exchange_id)
-            told: dict[str, Any] = {"call": exchange_id, "deadline_in_s": round(deadline - now, 3)}
-            if exchange is not None:
-                told |= {
-                    "dialect": exchange.dialect.name,
-                    "listener": exchange.listener,
-                    "client": exchange.client_host,
-                    "credential": exchange.credential,
-                    "user_agent": _readable(exchange.head.headers.get("user-agent", "")),
-                    "stream": exchange.request.stream,
-                    "held_for_s": round(now - exchange.arrived_at, 3),
-                }
-            return told
-
-        seats = {"asker": (state.asker, asker_present), "answerer": (state.answerer, answerer_present)}
-        listening = state.listening
-        return {
-            "session": name,
-            "undecided": state.provisional,
-            "participants": [
-                {"role": role, "who": seat.who, "present": present(state, now)}
-                for role, (seat, present) in seats.items()
-                if seat is not None
-            ],
-            "listening": call(listening.call, listening.deadline) if listening is not None else None,
-            "prompts": [
-                {
-                    "prompt": prompt.prompt,
-                    "state": prompt.outcome or ("answered" if prompt.answer is not None else "open"),
-                    "shown": prompt.shown,
-                    "waiting_for_s": round(now - prompt.created_at, 3),
-                    "calls": [call(live.call, live.deadline) for live in prompt.calls],
-                }
-                for prompt in state.prompts
-            ],
-            "turns": state.turns,
-            "unsolicited": len(state.unsolicited),
-            "undelivered": len(state.undelivered),
-        }
+        states = await self.pair.sessions()
+        return [describe_session(name, state, self.pair.held, now) for name, state in states.items()]
 
     async def close_session(self, session: str) -> bool:
         """See ``origin.Site``."""
@@ -445,7 +512,7 @@ class Gateway:
             extra["allow"] = ", ".join(allowed)
         served = ", ".join([*(one for dialect in DIALECTS for one in dialect.endpoints), *_OWN_ENDPOINTS])
         asked = f"{_shortened(head.method)} {_shortened(head.path)}"
-        message = _readable(f"{asked} is not served here. What is: {served}.")
+        message = readable(f"{asked} is not served here. What is: {served}.")
         error = NotFoundError(message) if status == 404 else StatusError(status, message, code="not_served")
         status, headers, body = self.error_reply(self.spoken_by(head), error, new_id())
         return status, headers | extra, body
@@ -461,9 +528,8 @@ def _shutting_down() -> MotiveError:
     return UnavailableError("The proxy is shutting down.", code="shutting_down", retry_after_s=_RESTART_S)
 
 
-def _readable(text: str) -> str:
-    """Text without the lone surrogates that stand for bytes that are not UTF-8: JSON cannot hold them."""
-    return text.encode("utf-8", "replace").decode()
+def _near(what: str, now: int, most: int) -> str | None:
+    return f"{now} {what} of {most}, which is the limit." if now >= _NEAR * most else None
 
 
 def _shortened(text: str) -> str:

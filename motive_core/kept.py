@@ -6,27 +6,14 @@ Knows no dialect but the types that they share.
 
 from __future__ import annotations
 
-import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
-from pydantic_core import to_json
-
 from motive_core.dialects.base import KeptReply
-from motive_core.ir import (
-    BlobPart,
-    ChatRequest,
-    OpaquePart,
-    Part,
-    ReasoningPart,
-    RefusalPart,
-    Reply,
-    TextPart,
-    ToolCallPart,
-    ToolResultPart,
-)
+from motive_core.ir import ChatRequest, Reply
+from motive_core.part_sizes import bytes_of
 
 _KEPT: Final = 2000
 """How many replies are kept; the oldest one goes first."""
@@ -34,8 +21,6 @@ _KEPT_BYTES: Final = 128 * 1024 * 1024
 """How much memory all of it may take, by estimate. A conversation that takes more by itself is not kept."""
 _PLACE_BYTES: Final = 8
 """What a conversation takes for each of its messages, be they shared with another or not."""
-_MESSAGE_BYTES: Final = 200
-"""What a message takes beside its parts: the object and its tuple."""
 
 
 @dataclass(slots=True)
@@ -188,34 +173,10 @@ class KeptReplies:
 
 def _bytes_of_request(request: ChatRequest) -> int:
     """What a request takes that nothing else refers to."""
-    size = sum(_bytes_of(message.parts) for message in request.messages)
+    size = sum(bytes_of(message.parts) for message in request.messages)
     # What a body has beside its messages (tools, most of all) takes what it took there, at least.
     return max(size, len(request.raw))
 
 
 def _bytes_of_reply(reply: Reply) -> int:
-    return sum(_bytes_of(choice.parts) for choice in reply.choices)
-
-
-def _bytes_of(parts: tuple[Part, ...]) -> int:
-    return _MESSAGE_BYTES + sum(map(_bytes_of_part, parts))
-
-
-def _bytes_of_part(part: Part) -> int:
-    size = sys.getsizeof(part)
-    match part:
-        case TextPart(text) | RefusalPart(text):
-            size += sys.getsizeof(text)
-        case ReasoningPart(text, signature, redacted):
-            size += sum(sys.getsizeof(one) for one in (text, signature, redacted) if one)
-        case BlobPart(_, data, url):
-            size += sum(sys.getsizeof(one) for one in (data, url) if one)
-        case ToolCallPart(_, _, arguments):
-            size += sys.getsizeof(arguments)
-        case ToolResultPart(_, content):
-            size += _bytes_of(content)
-        case OpaquePart():
-            pass
-    told = part.raw if isinstance(part, OpaquePart) else dict(part.extra)
-    # As objects, JSON takes several times what it takes as text.
-    return size + (4 * len(to_json(told, inf_nan_mode="null")) if told else 0)
+    return sum(bytes_of(choice.parts) for choice in reply.choices)

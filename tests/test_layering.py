@@ -16,13 +16,14 @@ import pytest
 ROOT: Final = Path(__file__).resolve().parents[1]
 
 LAYERS: Final[tuple[frozenset[str], ...]] = (
-    frozenset({"motive_core.errors"}),
+    frozenset({"motive_core.errors", "motive_core.log_lines"}),
     frozenset({"motive_core.ir"}),
-    frozenset({"motive_core.stream", "motive_core.framing", "motive_core.estimate"}),
+    frozenset({"motive_core.stream", "motive_core.framing", "motive_core.estimate", "motive_core.part_sizes"}),
     frozenset({"motive_core.session", "motive_core.dialects", "motive_core.content"}),
     frozenset(
         {
             "motive_core.exchange",
+            "motive_core.clients",
             "motive_core.kept",
             "motive_core.state_json",
             "motive_core.config",
@@ -35,10 +36,14 @@ LAYERS: Final[tuple[frozenset[str], ...]] = (
             "motive_core.heartbeats",
             "motive_core.relay",
             "motive_core.backends",
+            "motive_core.health",
+            "motive_core.metrics",
+            "motive_core.overview",
+            "motive_core.rate_limits",
         }
     ),
     frozenset({"motive_core.access"}),
-    frozenset({"motive_core.sources", "motive_core.origin", "motive_core.sidecalls"}),
+    frozenset({"motive_core.sources", "motive_core.origin", "motive_core.sidecalls", "motive_core.ledger"}),
     frozenset({"motive_core.gateway"}),
     frozenset({"motive_shell"}),
 )

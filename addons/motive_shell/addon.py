@@ -23,13 +23,14 @@ from motive_core.access import ANYBODY, Rank, is_preflight
 from motive_core.config import DEFAULT_CONFIG_NAME
 from motive_core.dialects import RequestHead
 from motive_core.errors import AuthenticationError, ConfigError, MotiveError, UnavailableError
+from motive_core.log_lines import LogLine
 from motive_shell import fast_messages
-from motive_shell.banner import announce
+from motive_shell.banner import addresses, announce, silent
 from motive_shell.connections import ask_for_no_password, deepen_backlogs, lift_connection_limit
 from motive_shell.exposure import is_loopback, narrow, retreat, why_exposed, why_open
 from motive_shell.fast_dispatch import FastDispatch
 from motive_shell.fast_writes import gather_writes
-from motive_shell.flows import ROLE_HEADER, FlowPort, head_of, incoming_of, listener_of, respond, withdraw
+from motive_shell.flows import ROLE_HEADER, FlowPort, head_of, incoming_of, listener_of, peer_of, respond, withdraw
 from motive_shell.logs import keep_secrets
 from motive_shell.runtime import Runtime, runtime_of
 from motive_shell.site import LONGEST_TARGET, to_origin
@@ -135,6 +136,8 @@ class Motive:
         bundle, gateway = write_bundle(confdir), self._configured().gateway
         token = gateway.admin_token if gateway.config.access.admin_token is None else None
         logger.log(ALERT, announce(servers, confdir / CERTIFICATE, bundle, token))
+        gateway.listeners = lambda: addresses(servers)
+        gateway.health_checks.watch("listeners", lambda: silent(servers))
 
     def done(self) -> asyncio.Task[None] | None:
         """At exit, end every call with an error first. At a reload of the script, nothing ends."""
@@ -145,7 +148,7 @@ class Motive:
     async def _stop(self, runtime: Runtime) -> None:
         runtime.gateway.shut_down()
         if not await runtime.holds.drained(_DRAIN_S):
-            logger.warning("calls left behind at exit count=%d", len(runtime.holds))
+            logger.warning(LogLine("calls left behind at exit", count=len(runtime.holds)))
         await runtime.stop()
 
     # Connections
@@ -211,7 +214,7 @@ class Motive:
             return
         if not isinstance(flow.client_conn.proxy_mode, UpstreamMode):  # there it is for the next proxy
             request.headers.pop("proxy-authorization", None)
-        if flow.response is not None:
+        if flow.response is not None or request.stream:
             return
         size = request.headers.get("content-length", "")
         large = size.isdecimal() and int(size) >= _STREAMED_UPLOAD_BYTES
@@ -251,21 +254,28 @@ class Motive:
             try:
                 caller = gateway.guard.admit(head)
             except MotiveError as error:
-                respond(flow, *gateway.refused(head, error, flow.client_conn.peername[0]))
+                # Guesses are counted, so that there are not too many of them.
+                refusal = gateway.refuse_flood(head, peer_of(flow), ANYBODY)
+                respond(flow, *(refusal or gateway.refused(head, error, peer_of(flow))))
                 return
             if is_preflight(head):
                 respond(flow, 204, gateway.guard.pages.preflight(head), b"")
                 return
-            if caller.rank != "client":
-                self._serve(flow, head, caller.rank)
-                return
         dialect = gateway.dialect_of(head)
+        if not forward and dialect is None and caller.rank != "operator":
+            refusal = gateway.refuse_flood(head, peer_of(flow), caller)
+            if refusal is not None:
+                respond(flow, *refusal)
+                return
+        if caller.rank != "client":
+            self._serve(flow, head, caller.rank)
+            return
         if "upgrade" in head.headers and (refusal := gateway.refuse_upgrade(head)) is not None:
             respond(flow, *refusal)
             return
         if dialect is None:
             if (side := gateway.kept_by(head) if forward else gateway.side_of(head)) is not None:
-                respond(flow, *await gateway.serve(incoming_of(flow, head, caller), side))
+                respond(flow, *await gateway.serve(incoming_of(flow, head, gateway, caller), side))
             elif not forward:
                 self._serve(flow, head, caller.rank)
             return
@@ -276,7 +286,7 @@ class Motive:
             runtime.services,
             can_stream=runtime.started and request.http_version != "HTTP/1.0" and request.method != "HEAD",
         )
-        exchange = await gateway.accept(incoming_of(flow, head, caller), dialect, port)
+        exchange = await gateway.accept(incoming_of(flow, head, gateway, caller), dialect, port)
         if exchange is not None:
             await runtime.holds.take(port, exchange)
 
@@ -298,6 +308,7 @@ class Motive:
         assert flow.response is not None
         if flow.is_replay and self._configured().services.head(flow):
             return
+        self._configured().holds.speaks(flow)
         original = self._configured().originals.pop(flow.id, None)
         if original is not None:
             flow.request = original

@@ -52,6 +52,19 @@ def announce(servers: Iterable[Any], certificate: Path, bundle: Path, token: str
     return "\n".join(lines)
 
 
+def addresses(servers: Iterable[Any]) -> list[str]:
+    """Where the listeners are, as URLs without a path."""
+    return [f"http://{_authority(address)}" for server in servers for address in server.listen_addrs]
+
+
+def silent(servers: Iterable[Any]) -> str | None:
+    """What is wrong with the listeners: those that do not listen. None if all do."""
+    down = [
+        f"{server.mode.full_spec}: {server.last_exception or 'stopped'}" for server in servers if not server.is_running
+    ]
+    return f"not listening: {'; '.join(down)}" if down else None
+
+
 def _authority(address: tuple[Any, ...]) -> str:
     """An address as it stands in a URL; one that means every interface is shown as this machine."""
     host, port = str(address[0]), address[1]

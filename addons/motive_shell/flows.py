@@ -21,7 +21,7 @@ from motive_core.access import ANYBODY, INTERNAL_HOST, Caller
 from motive_core.config import normal_host
 from motive_core.dialects import RequestHead
 from motive_core.exchange import Exchange, Listener, ServiceReply
-from motive_core.gateway import Incoming
+from motive_core.gateway import Gateway, Incoming
 from motive_core.origin import OriginServer, Streams
 from motive_core.origin.app import SECRET_HEADER
 from motive_shell.services import Services
@@ -65,9 +65,15 @@ def _host_of(authority: str) -> str:
     return parse_authority(authority, check=False)[0]
 
 
-def incoming_of(flow: http.HTTPFlow, head: RequestHead, caller: Caller = ANYBODY) -> Incoming:
+def peer_of(flow: http.HTTPFlow) -> str:
+    """The address at the other end of a client's connection."""
+    return str(flow.client_conn.peername[0])
+
+
+def incoming_of(flow: http.HTTPFlow, head: RequestHead, gateway: Gateway, caller: Caller = ANYBODY) -> Incoming:
     """A flow as a call, its body still in its content encoding."""
-    return Incoming(listener_of(flow), head, flow.client_conn.peername[0], flow.request.raw_content or b"", caller)
+    client_host = gateway.client_of(head, peer_of(flow))
+    return Incoming(listener_of(flow), head, client_host, flow.request.raw_content or b"", caller)
 
 
 def withdraw(request: http.Request, places: Iterable[str]) -> None:

@@ -37,6 +37,13 @@ class Holds:
         port = self._ports.get(flow.id)
         return port is not None and port.promoted
 
+    def speaks(self, flow: http.HTTPFlow) -> None:
+        """The reply of a flow begins."""
+        port = self._ports.get(flow.id)
+        exchange = port.exchange if port is not None else None
+        if exchange is not None and exchange.request.stream and exchange.ending != "passed":
+            self._gateway.metrics.first_byte(self._gateway.clock() - exchange.arrived_at)
+
     async def take(self, port: FlowPort, exchange: Exchange) -> None:
         """Take charge of a flow whose call was accepted. If it has no reply yet, it is held from now on."""
         if exchange.ending == "passed":

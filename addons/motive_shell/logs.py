@@ -11,12 +11,14 @@ import logging
 import re
 import time
 from collections.abc import Callable
+from copy import copy
 from typing import Any, Final
 
 from mitmproxy.addons.termlog import TermLogHandler
-from mitmproxy.log import MitmFormatter
+from mitmproxy.log import LegacyLogEvents, MitmFormatter
 
 from motive_core.config import Config
+from motive_core.log_lines import LogLine, printable
 
 _OURS: Final = ("motive_core", "motive_shell")
 _NOISY: Final = ("mitmproxy.proxy.server", "uvicorn", "uvicorn.error", "asyncio")
@@ -34,6 +36,7 @@ _SECRET_HEADER: Final = re.compile(
     r"(?i)\A((?:\x1b\[[\d;]*m)*[^:\x1b]*(?:authorization|cookie|key|token|secret)"
     r"(?:\s|\\x[0-9a-f]{2})*(?:\x1b\[[\d;]*m)*: )[^\n]+\Z"
 )
+_UNWRITABLE: Final = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def without_secrets(text: str) -> str:
@@ -55,8 +58,31 @@ def keep_secrets(dumper: Any) -> None:
     dumper.echo = masked
 
 
+def _unforged(record: logging.LogRecord) -> logging.LogRecord:
+    """A record of ours whose arguments, which may be somebody else's words, cannot break its line."""
+    if record.name.partition(".")[0] not in _OURS or not isinstance(record.args, tuple):
+        return record
+    safe = copy(record)
+    safe.args = tuple(printable(value) if isinstance(value, str) else value for value in record.args)
+    return safe
+
+
+class TextFormatter(MitmFormatter):
+    """mitmproxy's lines. What somebody else said is escaped in ours, and cannot look like one in a traceback."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """See ``logging.Formatter``."""
+        return super().format(_unforged(record))
+
+    def formatException(self, ei: Any) -> str:
+        """See ``logging.Formatter``."""
+        lines = super().formatException(ei).split("\n")
+        return "\n".join(f" {line}" if line.startswith("[") else line for line in map(printable, lines))
+
+
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time (ISO 8601, UTC), level, logger, message, and the exception, if any."""
+    """One JSON object a line: time (ISO 8601, UTC), level, logger, message, the fields of a line that has some as
+    members of their own, and the exception, if any."""
 
     default_msec_format = "%s.%03dZ"
     default_time_format = "%Y-%m-%dT%H:%M:%S"
@@ -67,15 +93,24 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """See ``logging.Formatter``."""
-        fields = {
+        fields: dict[str, Any] = {
             "time": self.formatTime(record),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
         }
+        if isinstance(record.msg, LogLine):
+            fields |= {"message": record.msg.event, **record.msg.fields}
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)
-        return json.dumps(fields, ensure_ascii=False)
+        # What is left of control characters (C1), and halves of characters, which no file takes.
+        return _UNWRITABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(fields, ensure_ascii=False))
+
+
+def _is_no_call(record: logging.LogRecord) -> bool:
+    """Whether a record is to go to each addon as well, by a hook that mitmproxy keeps for old ones: a line for each
+    call would cost more there than all else that is done to observe it."""
+    return not (isinstance(record.msg, LogLine) and record.levelno <= logging.INFO)
 
 
 def apply_logging(config: Config) -> None:
@@ -85,6 +120,8 @@ def apply_logging(config: Config) -> None:
     for name in _NOISY:
         logging.getLogger(name).setLevel("DEBUG" if config.log.debug else "WARNING")
     for handler in logging.getLogger().handlers:
+        if isinstance(handler, LegacyLogEvents):
+            handler.addFilter(_is_no_call)
         if isinstance(handler, TermLogHandler):
-            json_form, plain_form = JsonFormatter(), MitmFormatter(handler.has_vt_codes)
+            json_form, plain_form = JsonFormatter(), TextFormatter(handler.has_vt_codes)
             handler.setFormatter(json_form if config.log.as_json else plain_form)

@@ -8,24 +8,27 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 from weakref import WeakKeyDictionary
 
-from mitmproxy import ctx, http
+from mitmproxy import ctx, http, version
 from mitmproxy.master import Master
+from mitmproxy.options import Options
 from starlette.applications import Starlette
 
 from motive_core.config import Config, ConfigFile
 from motive_core.errors import ConfigError
 from motive_core.gateway import Gateway, steady_clock
 from motive_core.origin import OriginServer, Streams, make_app
+from motive_shell.descriptors import open_files_allowed, too_few_for
 from motive_shell.exposure import why_exposed
 from motive_shell.holds import Holds
 from motive_shell.logs import apply_logging
 from motive_shell.services import Services
 from motive_shell.store import open_store
+from motive_shell.uploads import UploadGuard
 
 logger = logging.getLogger(__name__)
 
@@ -40,16 +43,17 @@ _runtimes: WeakKeyDictionary[Master, Runtime] = WeakKeyDictionary()
 class Runtime:
     """One a master. Raises ``ConfigError`` if the configuration is wrong at the start."""
 
-    def __init__(self, path: Path | None, env: Mapping[str, str], dotenv: Path, modes: Sequence[str]) -> None:
+    def __init__(self, options: Options, path: Path | None, env: Mapping[str, str], dotenv: Path) -> None:
         self.config_file = ConfigFile(path, env, dotenv)
         self.config_file.check = _check_exposure
         clock = steady_clock()
-        self._store = store = open_store(self.config_file.config, modes, env, clock)
+        self._store = store = open_store(self.config_file.config, options.mode, env, clock)
         self.gateway = Gateway(
             self.config_file.config,
             backend=store.backend if store is not None else None,
             kept=store.kept if store is not None else None,
             clock=clock,
+            versions={"mitmproxy": version.VERSION},
         )
         self.streams = Streams(self.gateway.clock)
         self.origin = OriginServer(self._make_app)
@@ -62,6 +66,9 @@ class Runtime:
         self.is_guarded = False
         """Whether it was seen that no listener is open to strangers."""
         self._tasks: list[asyncio.Task[None]] = []
+        self.gateway.health_checks.watch("config", lambda: self.config_file.problem)
+        self._uploads = UploadGuard(options, self.gateway)
+        self._open_files: int | None = None
         apply_logging(self.config)
 
     @property
@@ -81,12 +88,20 @@ class Runtime:
         """Start the origin and the periodic work. To be called once, in the loop that serves."""
         await self.gateway.restore()
         await self.origin.start()
+        self._uploads.install()
+        self._open_files = open_files_allowed()
+        if (why := self._too_few_files()) is not None:
+            logger.warning(why)
+        self.gateway.health_checks.watch("open files", self._too_few_files)
         loop = asyncio.get_running_loop()
         self._tasks = [
             loop.create_task(self._poll_config(), name="motive config"),
             loop.create_task(self._clean_up(), name="motive clean-up"),
             loop.create_task(self._sweep_killed(), name="motive killed flows"),
         ]
+
+    def _too_few_files(self) -> str | None:
+        return too_few_for(self.config.limits.max_held, self._open_files)
 
     async def stop(self) -> None:
         """Stop the periodic work, the origin and the store. Held calls must have been ended before: what became of
@@ -111,6 +126,7 @@ class Runtime:
                     self.gateway.configure(config)
                     apply_logging(config)
                     logger.info("configuration reloaded")
+                self.gateway.health_checks.look()
             except Exception:
                 logger.exception("configuration not reloaded")
 
@@ -139,5 +155,5 @@ def runtime_of(master: Master, path: Path | None, dotenv: Path) -> Runtime:
     """The runtime of a master, made at the first call. Raises ``ConfigError``."""
     runtime = _runtimes.get(master)
     if runtime is None:
-        runtime = _runtimes[master] = Runtime(path, os.environ, dotenv, master.options.mode)
+        runtime = _runtimes[master] = Runtime(master.options, path, os.environ, dotenv)
     return runtime

@@ -16,6 +16,8 @@ from typing import Final
 
 import certifi
 
+from motive_core.log_lines import LogLine
+
 logger = logging.getLogger(__name__)
 
 CERTIFICATE: Final = "mitmproxy-ca-cert.pem"
@@ -32,7 +34,7 @@ def write_bundle(confdir: Path) -> Path:
         if not (bundle.exists() and bundle.read_bytes() == pem):
             _replace(bundle, pem)
     except OSError as error:
-        logger.warning("the bundle of certificates was not written path=%s error=%s", bundle, error)
+        logger.warning(LogLine("the bundle of certificates was not written", path=str(bundle), error=str(error)))
         return certificate
     return bundle
 

@@ -8,7 +8,7 @@ from motive_core.config.file import ConfigFile
 from motive_core.config.hashed import Hashed
 from motive_core.config.heartbeats import HeartbeatClient
 from motive_core.config.loading import load_config
-from motive_core.config.models import DEFAULT_CONFIG_NAME, Background, BackgroundMatch, Config, Match, Route
+from motive_core.config.models import DEFAULT_CONFIG_NAME, Background, BackgroundMatch, Config, Limits, Match, Route
 from motive_core.config.patterns import (
     CAPTURED_CHARACTERS,
     MATCHED_CHARACTERS,
@@ -35,6 +35,7 @@ __all__ = [
     "Hashed",
     "HeartbeatClient",
     "Key",
+    "Limits",
     "Match",
     "Matcher",
     "Route",

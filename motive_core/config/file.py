@@ -32,6 +32,8 @@ class ConfigFile:
         self._was_empty = False
         self.check: Callable[[Config], None] = lambda _: None
         """Raises ``ConfigError`` for a configuration that must not come into force while the proxy runs."""
+        self.problem: str | None = None
+        """Why the file as it is now is not in force."""
         self.config = self._at_start = load_config(path, env, dotenv)
 
     def poll(self) -> Config | None:
@@ -55,11 +57,12 @@ class ConfigFile:
         except ConfigError as error:
             if self._look() == stamps:
                 self._stamps, self._was_empty = stamps, False
+                self.problem = f"configuration not reloaded, the old one stays in force: {error}"
                 logger.warning("configuration not reloaded, the old one stays in force: %s", error)
             return None
         if self._look() != stamps:
             return None
-        self._stamps, self._was_empty = stamps, False
+        self._stamps, self._was_empty, self.problem = stamps, False, None
         if config == self.config:
             return None
         for setting in ("proxy", "store", "fast_dispatch"):

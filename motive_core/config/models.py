@@ -16,6 +16,7 @@ from motive_core.config.commands import Commands
 from motive_core.config.defaults import BACKGROUND, CORS_ORIGINS, HOSTS
 from motive_core.config.heartbeats import HEARTBEAT_CLIENTS, HeartbeatClient
 from motive_core.config.patterns import Matcher, check_template
+from motive_core.config.rate_limits import RateLimits
 from motive_core.config.store import Store
 from motive_core.config.types import (
     Count,
@@ -71,6 +72,19 @@ class Limits(Section):
     """What is refused."""
 
     max_sessions: Count = Field(default=1000, description="Sessions that may be open at once; the next one gets a 429.")
+    max_held: Count = Field(
+        default=10000,
+        description="Calls of apps that may be held at once; the next one gets a 503, or passes to its service from "
+        "the forward proxy. Who answers is always let in, since that ends calls.",
+    )
+    max_held_per_client: Count | None = Field(
+        default=None, description="The same for one client (see `rate_limits`), with a 429. Null: up to `max_held`."
+    )
+    session_limit_bytes: Size = Field(
+        default=134217728,
+        description="What one session may keep of what both sides said. Over it, what is kept for retries goes first; "
+        "then a prompt gets what one over `queue_limit` gets.",
+    )
     body_limit_bytes: Size = Field(
         default=33554432,
         description="Largest body of a call, unpacked: bytes, or with a unit, as `32MiB`; over it, a 413.",
@@ -337,6 +351,14 @@ class Config(Section):
     proxy: Proxy = Field(default=Proxy(), description="Where the two listeners are. Read at the start only.")
     log: Log = Field(default=Log(), description="What is logged.")
     limits: Limits = Field(default=Limits(), description="What is refused.")
+    rate_limits: RateLimits = Field(
+        default=RateLimits(), description="How many calls one client may make at the meeting point."
+    )
+    trusted_proxies: tuple[Network, ...] = Field(
+        default=(),
+        description="Addresses of proxies before this one: what they say in `X-Forwarded-For` is the client's address "
+        "for routes, limits and logs. From anybody else the header counts for nothing.",
+    )
     timing: Timing = Field(default=Timing(), description="How long things take.")
     store: Store = Field(default=Store(), description="What outlives the process. Read at the start only.")
     access: Access = Field(default=Access(), description="Who may call the meeting point, and who is the operator.")

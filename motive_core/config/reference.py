@@ -30,6 +30,7 @@ from motive_core.config.models import (
     Timing,
     default_background,
 )
+from motive_core.config.rate_limits import RateLimits
 from motive_core.config.store import Store
 from motive_core.config.types import Kind
 from motive_core.config.variables import VARIABLES
@@ -41,6 +42,7 @@ _MODELS: Final[Mapping[str, type[BaseModel]]] = {
     "proxy": Proxy,
     "log": Log,
     "limits": Limits,
+    "rate_limits": RateLimits,
     "timing": Timing,
     "store": Store,
     "commands": Commands,

@@ -31,6 +31,10 @@ VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "MOTIVE_PROXY_VALID_API_KEYS": ("access", "valid_keys"),
     "MOTIVE_PROXY_ADMIN_TOKEN": ("access", "admin_token"),
     "MOTIVE_PROXY_ALLOW_UNAUTHENTICATED": ("access", "allow_unauthenticated"),
+    "MOTIVE_PROXY_ENABLE_RATE_LIMITING": ("rate_limits", "enabled"),
+    "MOTIVE_PROXY_RATE_LIMIT_REQUESTS_PER_MINUTE": ("rate_limits", "requests_per_minute"),
+    "MOTIVE_PROXY_RATE_LIMIT_REQUESTS_PER_HOUR": ("rate_limits", "requests_per_hour"),
+    "MOTIVE_PROXY_RATE_LIMIT_BURST_LIMIT": ("rate_limits", "burst_limit"),
 }
 """By name, the path of the setting that each one overrides: its section, if it is in one, and its key. An empty
 variable counts as unset."""

@@ -23,7 +23,9 @@ that the live API takes it:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from motive_core.dialects import anthropic_side
 from motive_core.dialects.anthropic_blocks import NAME, bad_request
@@ -34,7 +36,7 @@ from motive_core.dialects.anthropic_request import parse_request, render_request
 from motive_core.dialects.anthropic_vertex import call_of, target_of
 from motive_core.dialects.base import NO_HEAD, Decoder, Dialect, Encoder, ModelInfo, RequestHead, SideCall, WireReply
 from motive_core.dialects.fields import Malformed, dumps
-from motive_core.errors import MotiveError
+from motive_core.errors import Allowance, MotiveError
 from motive_core.ir import ChatRequest, Reply
 
 
@@ -90,6 +92,15 @@ class AnthropicMessages(Dialect):
     def reply_headers(self, request_id: str) -> dict[str, str]:
         """``request-id`` is the one that the SDK reads (``_exceptions.py``, ``APIStatusError``)."""
         return {**super().reply_headers(request_id), "request-id": request_id}
+
+    def allowance_headers(self, allowance: Allowance) -> dict[str, str]:
+        """The API's own, with the reset as RFC 3339 ("Rate limits", response headers)."""
+        resets_at = datetime.fromtimestamp(math.ceil(allowance.resets_at), UTC)
+        return {
+            "anthropic-ratelimit-requests-limit": str(allowance.limit),
+            "anthropic-ratelimit-requests-remaining": str(allowance.remaining),
+            "anthropic-ratelimit-requests-reset": resets_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        }
 
     def render_models(self, models: Sequence[ModelInfo]) -> bytes:
         return anthropic_side.render_models(models)

@@ -7,11 +7,12 @@ ids and times come in with the reply. A dialect never imports a sibling.
 from __future__ import annotations
 
 import abc
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Final
 
-from motive_core.errors import MotiveError, NotFoundError
+from motive_core.errors import Allowance, MotiveError, NotFoundError, TooManyRequestsError, whole_seconds
 from motive_core.ir import ChatRequest, Message, Reply
 from motive_core.stream import ReplyEvent
 
@@ -109,6 +110,19 @@ class Encoder(abc.ABC):
         """Bytes that keep the connection alive and change nothing for the client; empty if the dialect has none."""
 
 
+def go_duration(seconds: float) -> str:
+    """A duration as Go writes it, rounded up to whole milliseconds: ``12ms``, ``1.5s``, ``6m0s``, ``1h0m0s``."""
+    left = math.ceil(round(seconds * 1000, 6))
+    if left < 1000:
+        return f"{left}ms"
+    minutes, left = divmod(left, 60_000)
+    hours, minutes = divmod(minutes, 60)
+    told = f"{left / 1000:g}s"
+    if minutes or hours:
+        told = f"{minutes}m{told}"
+    return f"{hours}h{told}" if hours else told
+
+
 class Dialect(abc.ABC):
     """One wire format, both directions of both ends."""
 
@@ -186,8 +200,21 @@ class Dialect(abc.ABC):
             # Honoured by the Stainless SDKs (openai, anthropic, groq: _base_client.py, _should_retry).
             headers["x-should-retry"] = "false"
         else:
-            headers["retry-after"] = str(max(1, round(error.retry_after_s)))
+            headers["retry-after"] = str(whole_seconds(error.retry_after_s))
+            # More exact, and read first by the Stainless SDKs and cohere's (core/http_client.py).
+            headers["retry-after-ms"] = str(math.ceil(error.retry_after_s * 1000))
+        if isinstance(error, TooManyRequestsError) and error.allowance is not None:
+            headers |= self.allowance_headers(error.allowance)
         return headers
+
+    def allowance_headers(self, allowance: Allowance) -> dict[str, str]:
+        """Headers that tell a client what it may still do: as OpenAI's, which most others have taken over. The reset is
+        a duration of Go: ``6m0s``."""
+        return {
+            "x-ratelimit-limit-requests": str(allowance.limit),
+            "x-ratelimit-remaining-requests": str(allowance.remaining),
+            "x-ratelimit-reset-requests": go_duration(allowance.reset_s),
+        }
 
     def reply_headers(self, request_id: str) -> dict[str, str]:
         """Headers that every reply of this dialect has, its content type aside."""

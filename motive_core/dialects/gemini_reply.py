@@ -27,7 +27,7 @@ from typing import Final
 from motive_core.dialects.degrade import TextJoiner, as_text
 from motive_core.dialects.fields import count, dumps, json_object, rest
 from motive_core.dialects.gemini_parts import NAME, blob_part, call_part, text_part, thought_part
-from motive_core.errors import MotiveError, StatusError, UpstreamError
+from motive_core.errors import MotiveError, StatusError, UpstreamError, whole_seconds
 from motive_core.ir import (
     NO_EXTRA,
     BlobPart,
@@ -200,7 +200,7 @@ def error_object(error: MotiveError) -> dict[str, Json]:
         violation = {"field": error.param, "description": error.message}
         details.append({"@type": _detail("BadRequest"), "fieldViolations": [violation]})
     if error.retryable:
-        details.append({"@type": _detail("RetryInfo"), "retryDelay": f"{max(1, round(error.retry_after_s))}s"})
+        details.append({"@type": _detail("RetryInfo"), "retryDelay": f"{whole_seconds(error.retry_after_s)}s"})
     name = _STATUS_NAMES.get(status, "INTERNAL" if status >= 500 else "INVALID_ARGUMENT")
     return {"code": status, "message": error.message, "status": name, "details": details}
 

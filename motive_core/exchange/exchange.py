@@ -42,8 +42,18 @@ class Exchange:
     arrived_at: float
     service: str | None = None
     pace_tokens_per_s: float | None = None
+    limited_as: str = ""
+    """What it counts as for limits of one client."""
     ending: Ending | None = None
     outcome: str = ""
+    source: str = "pair"
+    """Who answers it."""
+    status: int | None = None
+    """That of the reply, once there is one of ours."""
+    error: MotiveError | None = None
+    """What it failed with."""
+    decided_at: float | None = None
+    """When what to reply was known."""
     extra_headers: dict[str, str] = field(default_factory=dict)
     keep: Callable[[ChatRequest, Reply], None] | None = None
     """Is told of the reply, if the request wants it kept."""
@@ -66,7 +76,7 @@ class Exchange:
 
     def fall_back(self) -> bool:
         """Reply with what the route has for this."""
-        self.outcome = "fallback"
+        self.outcome = self.source = "fallback"
         return self.notice(self.fallback)
 
     def exit(self, error: MotiveError) -> None:
@@ -121,6 +131,7 @@ class Exchange:
         """Send a whole reply, in one write unless the route paces it. Gives False if the exchange had ended before."""
         if self.ending is not None:
             return False
+        self.status = 200
         if self.keep is not None and self.request.store:
             self.keep(self.request, reply)
         if self.speech is not None:
@@ -147,7 +158,9 @@ class Exchange:
         if self.ending is not None:
             return False
         self.end("failed")
+        self.error = error
         if self.speech is not None:
+            self.status = 200
             self.speech.fail(error)
             return True
         headers = {
@@ -155,7 +168,7 @@ class Exchange:
             **session_header(self.session),
             **self.extra_headers,
         }
-        status = self.dialect.error_status(error)
+        self.status = status = self.dialect.error_status(error)
         self.port.respond(status, headers, self.dialect.render_error(error, self.exchange))
         return True
 

@@ -32,8 +32,12 @@ _FOR_NOBODY_ELSE: Final = {"cache-control": "no-store", "referrer-policy": "no-r
 class Site(Protocol):
     """What the origin tells, and what it may do."""
 
-    def health(self) -> Mapping[str, Any]:
-        """State of the proxy, as JSON."""
+    async def health(self) -> Mapping[str, Any]:
+        """State of the proxy, as JSON. ``status`` is ``ok``, ``degraded`` or ``closing``."""
+        ...
+
+    async def render_metrics(self) -> tuple[str, bytes]:
+        """Metrics for Prometheus: their content type, and the text."""
         ...
 
     async def sessions(self) -> list[dict[str, Any]]:
@@ -72,8 +76,15 @@ def make_app(site: Site, streams: Streams, secret: str) -> Starlette:
         return StreamingResponse(reply.chunks, headers=dict(reply.headers))
 
     async def health(request: Request) -> Response:
-        told = dict(site.health())
-        return JSONResponse({"status": told["status"]} if request.headers.get(RANK_HEADER) == "stranger" else told)
+        told = dict(await site.health())
+        status = 503 if told["status"] == "closing" else 200
+        if request.headers.get(RANK_HEADER) == "stranger":
+            return JSONResponse({"status": told["status"]}, status)
+        return JSONResponse(told, status)
+
+    async def metrics(_: Request) -> Response:
+        content_type, text = await site.render_metrics()
+        return Response(text, headers={"content-type": content_type, **_FOR_NOBODY_ELSE})
 
     async def sessions(_: Request) -> Response:
         return JSONResponse({"sessions": await site.sessions()}, headers=_FOR_NOBODY_ELSE)
@@ -94,6 +105,7 @@ def make_app(site: Site, streams: Streams, secret: str) -> Starlette:
             Route("/p/{token}", promoted),
             Route("/health", health),
             Route("/v1/health", health),
+            Route("/metrics", metrics),
             Route("/admin/sessions", sessions),
             Route("/admin/sessions/{session:path}", close_session, methods=["DELETE"]),
         ],

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import ip_network
 from typing import Final, Literal
 
+from motive_core.clients import address_of
 from motive_core.config import MATCHED_CHARACTERS, Match, Matcher, glob_regex, normal_host, split_host, visible
 from motive_core.ir import ChatRequest
 from motive_core.session import Role
@@ -126,14 +127,3 @@ class Conditions:
                 return False
         tool = self._tool
         return tool is None or any(tool.fullmatch(offered.name) for offered in facts.request.tools)
-
-
-def address_of(host: str) -> IPv4Address | IPv6Address | None:
-    """An address of a socket: an IPv4 one that came by IPv6 is itself again. None for what is no address."""
-    try:
-        address = ip_address(host.partition("%")[0])
-    except ValueError:
-        return None
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        return address.ipv4_mapped
-    return address

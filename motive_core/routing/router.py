@@ -132,6 +132,7 @@ class Router:
             rejoin_window_s=_or(route.rejoin_window_s, timing.rejoin_window_s),
             retry_window_s=_or(route.retry_window_s, timing.retry_window_s),
             queue_limit=route.queue_limit,
+            keep_limit_bytes=self._config.limits.session_limit_bytes,
             twins=route.twins,
             on_timeout=route.on_timeout or ("pass" if can_pass else "error"),
             on_lost=route.on_lost or ("pass" if can_pass else "wait"),

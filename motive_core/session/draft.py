@@ -90,6 +90,41 @@ class Draft:
     def set(self, prompt: Prompt) -> None:
         self.prompts[prompt.prompt] = prompt
 
+    def make_room(self, size_bytes: int, limit_bytes: int, *, done: bool) -> bool:
+        """Make room for so much more: unsolicited words go first, then answers that nobody fetched, then (``done``)
+        prompts that are kept for a retry only; the oldest first. Gives False, and drops nothing, if that is not enough.
+        """
+        over = self.kept_bytes() + size_bytes - limit_bytes
+        if over <= 0:
+            return True
+        closed = [one for one in self.prompts.values() if one.outcome is not None and not one.sending] if done else []
+        if over > self.words_bytes() + sum(map(prompt_bytes, closed)):
+            return False
+        while over > 0 and self.unsolicited:
+            over -= self.unsolicited[0].size_bytes
+            self.unsolicited = self.unsolicited[1:]
+        while over > 0 and self.undelivered:
+            over -= self.undelivered[0].size_bytes
+            self.undelivered = self.undelivered[1:]
+        for prompt in sorted(closed, key=_closed_at):
+            if over > 0:
+                over -= prompt_bytes(prompt)
+                del self.prompts[prompt.prompt]
+        return True
+
+    def kept_bytes(self) -> int:
+        """What the session keeps of what was said."""
+        size = self.words_bytes()
+        for prompt in self.prompts.values():  # a plain loop, since it is run for each call
+            size += prompt.size_bytes
+            if prompt.answer is not None:
+                size += prompt.answer.size_bytes
+        return size
+
+    def words_bytes(self) -> int:
+        """What of it belongs to no prompt."""
+        return sum(one.size_bytes for one in self.unsolicited) + sum(one.size_bytes for one in self.undelivered)
+
     def unshow(self, prompt: Prompt) -> None:
         """The answerer does not know this prompt, or not any more: it may be shown again."""
         self.set(replace(prompt, shown="no", shown_by=""))
@@ -144,6 +179,11 @@ class Draft:
             return True
         self.commands.append(SendError(live.call, kind))
         return False
+
+
+def prompt_bytes(prompt: Prompt) -> int:
+    """What a prompt takes, with its answer."""
+    return prompt.size_bytes + (prompt.answer.size_bytes if prompt.answer is not None else 0)
 
 
 def _closed_at(prompt: Prompt) -> float:

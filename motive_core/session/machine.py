@@ -42,6 +42,7 @@ from motive_core.session.state import (
 )
 
 _KEPT_UNSOLICITED: Final = 100
+_TOO_LARGE: Final = "the session keeps as much as it may, and has no room for so long an answer"
 
 
 def step(state: Session, event: Event, now: float) -> tuple[Session, tuple[Command, ...]]:
@@ -162,7 +163,7 @@ class _Step(Draft):
         elif twin is not None and twin.answer is not None:
             self.commands.append(SendAnswer(event.call, twin.prompt, twin.answer))
             self.set(replace(twin, sending=(*twin.sending, event.call)))
-        elif sum(prompt.outcome is None for prompt in self.prompts.values()) >= rules.queue_limit:
+        elif self.is_full(event):
             self.refuse(event, "queue_full")
         else:
             prompt = f"p{self.next_prompt}"
@@ -180,8 +181,16 @@ class _Step(Draft):
                     created_at=self.now,
                     terms=event.terms,
                     calls=(live,),
+                    size_bytes=event.size_bytes,
                 )
             )
+
+    def is_full(self, event: Arrive) -> bool:
+        """Whether there is no room for one more prompt."""
+        rules = event.rules
+        if sum(prompt.outcome is None for prompt in self.prompts.values()) >= rules.queue_limit:
+            return True
+        return not self.make_room(event.size_bytes, rules.keep_limit_bytes, done=True)
 
     def twin_of(self, event: Arrive) -> Prompt | None:
         """The prompt that this call says again: an open one, or an answered one if the call is marked as a retry."""
@@ -250,13 +259,18 @@ class _Step(Draft):
         elif event.wish == "pass":
             pass
         elif owed is not None and self.has_seen(event, owed):
-            self.send(owed, event.answer)
+            if not self.make_room(event.size_bytes, event.rules.keep_limit_bytes, done=True):
+                self.stay(event.rules.turn_timeout_s)
+                self.commands.append(SendNotice(event.call, "refused", _TOO_LARGE))
+                return
+            self.send(owed, replace(event.answer, size_bytes=event.size_bytes))
             self.answered = (*self.answered, event.answer.digest)[-REMEMBERED:]
             self.owes = ""
             self.turns += 1
         else:
-            unsolicited = Unsolicited(self.now, event.words)
-            self.unsolicited = (*self.unsolicited, unsolicited)[-_KEPT_UNSOLICITED:]
+            if self.make_room(event.size_bytes, event.rules.keep_limit_bytes, done=False):
+                unsolicited = Unsolicited(self.now, event.words, event.size_bytes)
+                self.unsolicited = (*self.unsolicited, unsolicited)[-_KEPT_UNSOLICITED:]
             if owed is not None:
                 self.unshow(owed)
             elif self.owes:
@@ -410,7 +424,7 @@ class _Step(Draft):
                 del self.prompts[prompt.prompt]
             return
         if prompt.orphaned_at is not None and prompt.orphaned_at + retry_window_s <= self.now:
-            self.done(prompt, "expired")
+            self.done(prompt, "expired", answer=None)
             if prompt.answer is not None:
                 self.tell_undelivered(prompt.answer)
             return

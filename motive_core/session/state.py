@@ -33,7 +33,7 @@ class Rules:
 
     ``when_joined``: while no answerer is present, its calls pass to the real service. ``can_pass``: there is a real
     service behind this call; where there is none, a policy of ``pass`` means ``error``. ``fallback`` is a reply that
-    the route has for this.
+    the route has for this. ``keep_limit_bytes``: as much the session may keep of what was said.
     """
 
     when_joined: bool = False
@@ -44,6 +44,7 @@ class Rules:
     rejoin_window_s: float = 10.0
     retry_window_s: float = 120.0
     queue_limit: int = 100
+    keep_limit_bytes: int = 128 * 1024 * 1024
     twins: Literal["attach", "queue"] = "attach"
     on_timeout: Literal["pass", "fallback", "error"] = "error"
     on_lost: Literal["pass", "fallback", "error", "wait"] = "wait"
@@ -91,11 +92,13 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the answerer said, as the parts of a reply; or the error that it wants told in the place of one."""
+    """What the answerer said, as the parts of a reply; or the error that it wants told in the place of one.
+    ``size_bytes`` is the memory that it takes, by estimate, as everywhere here."""
 
     parts: Words
     digest: str
     failure: Failure | None = None
+    size_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +140,7 @@ class Prompt:
     orphaned_at: float | None = None
     outcome: Outcome | None = None
     closed_at: float = 0.0
+    size_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +149,7 @@ class Unsolicited:
 
     at: float
     words: Words
+    size_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +184,8 @@ class Arrive:
     ``words``; ``quotes`` are digests of the earlier messages that it carries, ``replies_to`` that of the last assistant
     message among them, if any. ``answer`` is what its words amount to as a reply; ``refused`` says why they cannot be
     one (a tool call that does not fit, say). ``hint`` is what an author is told who asks for help. ``retry``: the
-    client marked it as a retry. ``terms``: what it demands of its answer.
+    client marked it as a retry. ``terms``: what it demands of its answer. ``size_bytes`` is the memory that its words
+    and its context take.
     """
 
     call: str
@@ -201,6 +207,7 @@ class Arrive:
     refused: str = ""
     hint: str = ""
     terms: Terms = NO_TERMS
+    size_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

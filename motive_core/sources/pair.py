@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+import time
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final, assert_never
 
 from motive_core.backends.base import Backend
+from motive_core.config import Limits
 from motive_core.errors import (
     ConflictError,
     HoldTimeoutError,
@@ -24,6 +26,9 @@ from motive_core.errors import (
 )
 from motive_core.exchange import Exchange
 from motive_core.ir import ToolCallPart
+from motive_core.log_lines import LogLine
+from motive_core.metrics import Metrics
+from motive_core.part_sizes import bytes_of
 from motive_core.relay import (
     CommandError,
     CommandReader,
@@ -65,6 +70,7 @@ from motive_core.session import (
     next_due,
     step,
 )
+from motive_core.sources.pair_held import HeldCalls
 
 logger = logging.getLogger(__name__)
 
@@ -105,7 +111,7 @@ def error_for(kind: ErrorKind, session: str) -> MotiveError:
                 code="session_full",
             )
         case "queue_full":
-            message = f"Too many prompts wait in session {session!r}."
+            message = f"Too many prompts wait in session {session!r}, or too large ones."
             return RateLimitedError(message, code="queue_full", retry_after_s=_QUEUE_S)
         case "hold_timeout":
             return HoldTimeoutError("Nobody answered in time.")
@@ -131,21 +137,28 @@ class PairSource:
         spawn: Spawn,
         join_words: tuple[str, ...],
         commands: CommandReader,
-        max_sessions: int,
+        limits: Limits,
+        metrics: Metrics,
     ) -> None:
         self._backend = backend
         self._clock = clock
         self._spawn = spawn
-        self._held: dict[str, Exchange] = {}
+        self._metrics = metrics
+        self._held = HeldCalls(limits.max_held, limits.max_held_per_client)
         self._timers: dict[str, tuple[float, asyncio.TimerHandle]] = {}
         self._touched: dict[str, float] = {}
         self._restored = False
         self.join_words = join_words
         self.commands = commands
-        self.max_sessions = max_sessions
+        self.max_sessions = limits.max_sessions
+
+    def limit(self, limits: Limits) -> None:
+        """Take new limits. What is over one of them already stays."""
+        self.max_sessions = limits.max_sessions
+        self._held.most, self._held.most_per_client = limits.max_held, limits.max_held_per_client
 
     @property
-    def held(self) -> dict[str, Exchange]:
+    def held(self) -> Mapping[str, Exchange]:
         """Every exchange in its charge that has not ended, or not been seen delivered, by id."""
         return self._held
 
@@ -160,15 +173,20 @@ class PairSource:
                 exchange.pass_on()  # what the machine would say, for the many calls that nobody is interested in
                 return
             if await self._backend.count() >= self.max_sessions:
-                exchange.fail(RateLimitedError("Too many sessions are open.", code="too_many_sessions"))
+                full = RateLimitedError("Too many sessions are open.", code="too_many_sessions")
+                self._refuse(exchange, decision, "sessions", full)
                 return
+        over = self._held.over_limit(exchange)
+        if over is not None and not self._may_answer(exchange, decision, stored.state):
+            self._refuse(exchange, decision, *over)
+            return
         said = relayed(
             exchange.request,
             with_system=decision.relay_system,
             with_context=decision.relay_context,
             call_word=self.commands.call_word,
         )
-        self._held[exchange.exchange] = exchange
+        self._held.add(exchange)
         try:
             while True:
                 event = self._arrival(exchange, decision, said, retry, stored.state)
@@ -176,14 +194,39 @@ class PairSource:
                     return
                 stored = await self._backend.load(session)
         except MotiveError:
-            del self._held[exchange.exchange]  # nothing has changed: the call was not taken
+            self._held.forget(exchange.exchange)  # nothing has changed: the call was not taken
             raise
+
+    def _may_answer(self, exchange: Exchange, decision: AnswerDecision, state: Session) -> bool:
+        """Whether a call may well be the answerer's. That one is never over a limit of held calls: it ends one, and a
+        session has one of them that listens."""
+        if decision.role is not None:
+            return decision.role == "answerer"
+        words = relayed(exchange.request, with_system=False, with_context=False).words
+        if join_of(words, self.join_words) == "word":
+            return True
+        seat, asker = state.answerer, state.asker
+        return (
+            seat is not None
+            and seat.who == _who(exchange)
+            and (asker is None or asker.who != seat.who or bool(state.owes))
+        )
+
+    def _refuse(self, exchange: Exchange, decision: AnswerDecision, limit: str, error: MotiveError) -> None:
+        """A call is over a limit: its real service answers it where it came by the forward proxy, or where the route
+        says so."""
+        self._metrics.limit_hit(limit)
+        rules = decision.rules
+        if rules.can_pass and (exchange.listener == "forward" or rules.on_full == "pass"):
+            exchange.pass_on()
+        else:
+            exchange.fail(error)
 
     def _arrival(
         self, exchange: Exchange, decision: AnswerDecision, said: Relayed, retry: bool, state: Session
     ) -> Arrive:
         request, headers = exchange.request, exchange.head.headers
-        who = fingerprint(exchange.listener, exchange.client_host, exchange.credential, headers.get("user-agent", ""))
+        who = _who(exchange)
         answer, refused, hint = Answer(said.words, said.digest), "", ""
         wish: Wish = "say" if decision.role == "asker" else self.commands.wish(said.words)
         if decision.role != "asker":
@@ -216,6 +259,7 @@ class PairSource:
             refused=refused,
             hint=hint,
             terms=Terms(request.tools, request.response_format),
+            size_bytes=bytes_of(said.words) + bytes_of(said.context),
         )
 
     async def restore(self) -> None:
@@ -244,7 +288,7 @@ class PairSource:
         await self._ended(exchange, Released(exchange.exchange))
 
     async def _ended(self, exchange: Exchange, event: Event) -> None:
-        if self._held.pop(exchange.exchange, None) is not None:
+        if self._held.forget(exchange.exchange) is not None:
             await self._dispatch(exchange.session, event)
 
     async def close(self, session: str) -> bool:
@@ -259,7 +303,9 @@ class PairSource:
         not."""
         now = self._clock()
         for session, state in (await self._backend.all()).items():
-            if not live_calls(state) and now - self._touched.setdefault(session, now) > idle_s:
+            if live_calls(state):
+                self._touched[session] = now  # a held call is a sign of life for as long as it is held
+            elif now - self._touched.setdefault(session, now) > idle_s:
                 await self._dispatch(session, Close())
         await self._backend.flush()
 
@@ -274,6 +320,10 @@ class PairSource:
     async def sessions(self) -> dict[str, Session]:
         """The state of every session, by id."""
         return await self._backend.all()
+
+    async def count(self) -> int:
+        """How many sessions are open."""
+        return await self._backend.count()
 
     def stop(self, error: MotiveError) -> None:
         """End every held call with an error, and all timers. A reply that is being spoken ends in the middle."""
@@ -296,8 +346,10 @@ class PairSource:
             return False
         if is_urgent(state, event):
             await self._backend.flush()
-        if not isinstance(event, Tick):
+        if not isinstance(event, Tick) or live_calls(state):
             self._touched[session] = self._clock()
+        if after.turns > state.turns:
+            self._metrics.turn(after.turns - state.turns)
         self._schedule(session, after)
         for command in commands:
             self._run(session, command)
@@ -331,14 +383,17 @@ class PairSource:
         if exchange is None:
             self._spawn(self._dispatch(session, Failed(command.call)))
             return
+        exchange.decided_at = self._clock()
+        began = time.perf_counter()
         try:
             sent = self._send(exchange, command)
         except Exception:
-            logger.exception("reply failed exchange=%s session=%s", exchange.exchange, session)
+            logger.exception(LogLine("reply failed", exchange=exchange.exchange, session=session))
             exchange.fail(InternalError("The reply could not be made; the log has the reason."))
             sent = False
+        self._metrics.added("reply", time.perf_counter() - began)
         if not sent:
-            self._held.pop(command.call, None)
+            self._held.forget(command.call)
             self._spawn(self._dispatch(session, Failed(command.call)))
 
     def _send(self, exchange: Exchange, command: Command) -> bool:
@@ -352,11 +407,13 @@ class PairSource:
                 return exchange.answer(answer.parts, "tool_calls" if calls_tool else "stop")
             case _:
                 # The machine forgets these calls with the command: nothing more will be told of them.
-                del self._held[exchange.exchange]
+                self._held.forget(exchange.exchange)
         match command:
             case SendNotice(_, kind, detail):
                 exchange.notice(NOTICES[kind].format(detail=detail))
             case SendError(_, kind):
+                if kind == "queue_full":
+                    self._metrics.limit_hit("queue")
                 exchange.fail(error_for(kind, exchange.session))
             case PassThrough():
                 exchange.pass_on()
@@ -381,3 +438,8 @@ def is_urgent(before: Session, event: Event) -> bool:
             return any(prompt.shown_by == call for prompt in before.prompts)
         case _:
             return False
+
+
+def _who(exchange: Exchange) -> str:
+    user_agent = exchange.head.headers.get("user-agent", "")
+    return fingerprint(exchange.listener, exchange.client_host, exchange.credential, user_agent)

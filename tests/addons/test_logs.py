@@ -1,15 +1,19 @@
-"""Lines that mitmdump writes about flows: they hold no credential."""
+"""Lines of the log: those that mitmdump writes about flows hold no credential, and nobody's words forge one."""
 
 from __future__ import annotations
 
 import io
+import json
+import logging
+import sys
 import time
 
 import pytest
 from mitmproxy.addons.dumper import Dumper
 from mitmproxy.test import taddons, tflow
 
-from motive_shell.logs import keep_secrets, without_secrets
+from motive_core.log_lines import LogLine
+from motive_shell.logs import JsonFormatter, TextFormatter, keep_secrets, without_secrets
 
 
 @pytest.mark.parametrize(
@@ -55,3 +59,51 @@ def test_mitmdump_shows_flows_without_their_keys(detail: int) -> None:
 
 def test_there_may_be_no_mitmdump() -> None:
     keep_secrets(None)
+
+
+HOSTILE = "npc\n[12:00:00.000] forged\x1b[2J\x9b1m\u2028\ud800"
+
+
+def shown(formatter: logging.Formatter, message: object, *args: object, name: str = "motive_core.x") -> str:
+    """A record as a terminal gets it."""
+    text = formatter.format(logging.LogRecord(name, logging.INFO, "", 0, message, args, None))
+    text.encode()
+    return text
+
+
+class TestForgery:
+    def test_an_argument_breaks_no_line(self) -> None:
+        text = shown(TextFormatter(colorize=False), "reply failed exchange=%s count=%d", HOSTILE, 3)
+        assert text.isprintable() and len(text.splitlines()) == 1
+        assert text.endswith(" count=3") and r"npc\n[12:00:00.000] forged\x1b[2J\x9b1m\u2028\ud800" in text
+
+    def test_nor_does_a_field(self) -> None:
+        text = shown(TextFormatter(colorize=False), LogLine("call ended", session=HOSTILE, status=200))
+        assert text.isprintable() and text.endswith(" status=200")
+
+    def test_our_own_text_may_have_lines(self) -> None:
+        assert shown(TextFormatter(colorize=False), "Motive is up.\n  here").endswith("Motive is up.\n  here")
+
+    def test_other_loggers_are_left_alone(self) -> None:
+        assert "a\nb" in shown(TextFormatter(colorize=False), "%s", "a\nb", name="mitmproxy.x")
+
+    def test_a_traceback_looks_like_no_line_of_ours(self) -> None:
+        try:
+            raise ValueError(HOSTILE)
+        except ValueError:
+            record = logging.LogRecord("motive_core.x", logging.ERROR, "", 0, "failed", (), sys.exc_info())
+        lines = TextFormatter(colorize=False).format(record).split("\n")
+        assert "Traceback (most recent call last):" in lines
+        assert all(line.isprintable() for line in lines)
+        assert [number for number, line in enumerate(lines) if line.startswith("[")] == [0]
+
+    def test_in_json_each_field_is_a_member(self) -> None:
+        text = shown(JsonFormatter(), LogLine("call ended", session=HOSTILE, status=200, waited_s=1.5))
+        assert len(text.splitlines()) == 1 and text.isprintable()
+        told = json.loads(text)
+        assert (told["message"], told["session"], told["status"]) == ("call ended", HOSTILE, 200)
+        assert (told["waited_s"], told["level"], told["logger"]) == (1.5, "info", "motive_core.x")
+
+    def test_in_json_any_message_is_one_line(self) -> None:
+        told = json.loads(shown(JsonFormatter(), "session=%s", HOSTILE))
+        assert told["message"] == f"session={HOSTILE}"

@@ -210,7 +210,7 @@ class _Http1:
         self._connection = connection
         self._host = host
         self._number = number
-        self._buffer = b""
+        self._buffer = bytearray()
         self._chunked = False
 
     def serve(self, receive: Handler) -> None:
@@ -225,12 +225,12 @@ class _Http1:
 
     def _body(self, fields: dict[str, str]) -> bytes:
         if fields.get("transfer-encoding", "").lower() == "chunked":
-            body = b""
+            body = bytearray()
             while True:
                 line = self._until(b"\r\n") or b""
                 body += line + self._exactly(int(line.split(b";")[0], 16) + 2)
                 if int(line.split(b";")[0], 16) == 0:
-                    return body
+                    return bytes(body)
         return self._exactly(int(fields.get("content-length", "0")))
 
     def _more(self) -> bool:
@@ -242,14 +242,14 @@ class _Http1:
         while mark not in self._buffer:
             if not self._more():
                 return None
-        found, _, self._buffer = self._buffer.partition(mark)
-        return found + mark
+        return self._exactly(self._buffer.index(mark) + len(mark))
 
     def _exactly(self, count: int) -> bytes:
         while len(self._buffer) < count:
             if not self._more():
                 raise ConnectionResetError("cut in the middle of a request")
-        found, self._buffer = self._buffer[:count], self._buffer[count:]
+        found = bytes(self._buffer[:count])
+        del self._buffer[:count]
         return found
 
     # Writer

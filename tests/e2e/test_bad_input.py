@@ -141,6 +141,8 @@ def test_body_over_the_limit(proxy: Proxy, dialect: DialectName) -> None:
         reply = client.ask(request("POST", PATHS[dialect], body=big))
         assert (reply.status, "error" in reply.json()) == (413, True)
         assert reply.header("x-should-retry") == "false"
+        assert client.rest() == b""
+    with RawClient(proxy.meeting_address) as client:
         pieces = [big[start : start + 50_000] for start in range(0, len(big), 50_000)]
         sent = request("POST", PATHS[dialect], "Transfer-Encoding: chunked", body=chunked(*pieces))
         reply = client.ask(sent)

@@ -18,11 +18,14 @@ OPERATOR = {**SECRET, "x-motive-rank": "operator"}
 class Told:
     """A ``Site`` that has little to tell."""
 
-    def health(self) -> Mapping[str, Any]:
+    async def health(self) -> Mapping[str, Any]:
         return {"status": "ok", "held": 7}
 
     async def sessions(self) -> list[dict[str, Any]]:
         return []
+
+    async def render_metrics(self) -> tuple[str, bytes]:
+        return "text/plain", b"figures"
 
     async def close_session(self, session: str) -> bool:
         return session == "there"

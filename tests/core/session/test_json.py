@@ -54,6 +54,7 @@ def full_session() -> Session:
         rejoin_window_s=0.1,
         retry_window_s=1e-9,
         queue_limit=7,
+        keep_limit_bytes=9,
         twins="queue",
         on_timeout="pass",
         on_lost="error",
@@ -85,6 +86,7 @@ def full_session() -> Session:
         orphaned_at=5.0,
         outcome="answered",
         closed_at=6.0,
+        size_bytes=8,
     )
     return Session(
         asker=seat,
@@ -95,7 +97,7 @@ def full_session() -> Session:
         owes="p1",
         shown=("d",),
         answered=("e",),
-        unsolicited=(Unsolicited(1.0, PARTS),),
+        unsolicited=(Unsolicited(1.0, PARTS, 5),),
         undelivered=(Answer((), ""),),
         turns=3,
         next_prompt=9,
