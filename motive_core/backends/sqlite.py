@@ -118,7 +118,7 @@ class SqliteBackend:
         else:
             rows = _Rows(row, dict(old.prompts) if old else {}, dict(old.pieces) if old else {})
             self._change_prompts(rows, before, after, changes)
-            pieces: tuple[Unsolicited | Answer, ...] = (*after.unsolicited, *after.undelivered)
+            pieces: tuple[Answer | Unsolicited, ...] = (*after.unsolicited, *after.undelivered)
             for one in pieces:
                 self._piece(rows, one, changes)
             _forget_pieces(rows, after, changes)
@@ -178,6 +178,8 @@ class SqliteBackend:
             self._rows[session] = self._changes(session, state, later, changes)
             self._versions += 1
             self._sessions[session] = Stored(later, self._versions)
+        if self._sessions:
+            changes["signs", _SIGN_OF_LIFE] = (now,)  # else the same time would be made up for once more
         self._file.write(changes)
         if found:
             logger.info("sessions were read path=%s sessions=%d", self._file.path, len(self._sessions))

@@ -107,7 +107,7 @@ class SqliteFile:
             self._pending.update(changes)
             self._schedule()
             return
-        if changes:
+        if changes or self._pending:
             self._commit({**self._pending, **changes} if self._pending else changes)
             self._pending.clear()
 

@@ -26,6 +26,8 @@ from urllib.parse import quote
 import httpx
 import yaml
 
+from tests.e2e.nursery import Fork, Nursery
+
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
 ENTRY: Final = REPOSITORY / "addons" / "motive.py"
 REDIRECT: Final = Path(__file__).with_name("redirect.py")
@@ -54,7 +56,7 @@ class Proxy:
     """One process. Use ``running()``, or start and stop it oneself where its end is what is tested.
 
     ``folder`` is its current directory and holds its configuration and log; ``confdir`` holds mitmproxy's certificate
-    authority. ``program`` is ``mitmdump`` or ``mitmweb``.
+    authority. ``program`` is ``mitmdump`` or ``mitmweb``. One of a ``nursery`` is forked there, and is ``mitmdump``.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Proxy:
         entry: Path = ENTRY,
         scripts: Sequence[Path] = (),
         program: str = "mitmdump",
+        nursery: Nursery | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -93,7 +96,9 @@ class Proxy:
         self.env |= {"PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1", "XDG_STATE_HOME": str(folder / "state"), **(env or {})}
         self.expected: tuple[str, ...] = ()
         """Signs of a defect that a test provokes."""
-        self._process: subprocess.Popen[bytes] | None = None
+        self._nursery = nursery
+        self._process: subprocess.Popen[bytes] | Fork | None = None
+        self._starts = 0
 
     # Life
 
@@ -105,14 +110,18 @@ class Proxy:
         new.replace(self.config_path)
 
     @property
-    def process(self) -> subprocess.Popen[bytes]:
+    def process(self) -> subprocess.Popen[bytes] | Fork:
         """The process; it must have been launched."""
         assert self._process is not None
         return self._process
 
     def launch(self) -> None:
-        """Start the process, and wait for nothing."""
-        with self.log_path.open("wb") as log:
+        """Start the process, and wait for nothing. Its log goes on from that of the one before."""
+        self._starts += 1
+        if self._nursery is not None:
+            self._process = self._nursery.fork(self.command[3:], self.folder, self.env, self.log_path)
+            return
+        with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 self.command, cwd=self.folder, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
@@ -120,9 +129,14 @@ class Proxy:
     def start(self) -> None:
         """Start the process, and wait until it says where it listens."""
         self.launch()
-        self.wait_for(lambda: "certificate    " in self.log, "no banner in the log", START_DEADLINE_S)
+        banners = self._starts
+        self.wait_for(
+            lambda: self.log.count("certificate    ") >= banners, "no banner in the log", START_DEADLINE_S, POLL_S / 4
+        )
 
-    def wait_for(self, condition: Callable[[], Any], otherwise: str, deadline_s: float = DEADLINE_S) -> None:
+    def wait_for(
+        self, condition: Callable[[], Any], otherwise: str, deadline_s: float = DEADLINE_S, poll_s: float = POLL_S
+    ) -> None:
         """Wait until a condition of the running process holds. For use outside an event loop."""
         limit = time.monotonic() + deadline_s
         while not condition():
@@ -131,7 +145,7 @@ class Proxy:
             if time.monotonic() > limit:
                 self.kill()
                 raise AssertionError(f"{otherwise}\n{self.log}")
-            time.sleep(POLL_S)
+            time.sleep(poll_s)
 
     def wait_for_log(self, text: str, count: int = 1) -> None:
         """Wait until a text stands in the log ``count`` times."""
