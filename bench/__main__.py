@@ -25,7 +25,7 @@ import trustme
 from mitmproxy.certs import CertStore
 
 from bench.constant import REPLY
-from bench.figures import BASELINE, VARIANTS, Exchange, Growth, Results, Series
+from bench.figures import BASELINE, VARIANTS, Durability, Exchange, Growth, Results, Series
 from bench.held import Ending, hold
 from bench.load import Converse, LoadError, Measured, Repeat
 from bench.process import allow_open_files, assign, measured_and_other_processors
@@ -65,10 +65,12 @@ class Bench:
         self.results = results
 
     def run(self, parts: frozenset[str]) -> None:
-        """Measure these parts of the plan: ``rates``, ``held``, ``turns``."""
+        """Measure these parts of the plan: ``rates``, ``store``, ``held``, ``turns``."""
         if "rates" in parts:
             self._generator()
             self._rates()
+        if "store" in parts:
+            self._store()
         if "held" in parts:
             for variant in VARIANTS:
                 self._held(variant)
@@ -104,6 +106,32 @@ class Bench:
                                 f"round {number + 1}/{self._plan.rounds}: {one.exchange}, {one.calls} at a time: "
                                 f"{variant} {measured.per_second:.0f}/s"
                             )
+
+    def _store(self) -> None:
+        plan = self._plan
+        kinds: tuple[Variant, ...] = ("motive", "motive-memory")
+        self.results.durability = [Durability(calls, [], []) for calls in plan.at_once]
+        for number in range(plan.rounds):
+            turned = kinds if number % 2 else kinds[::-1]
+            with contextlib.ExitStack() as stack:
+                proxies = {variant: stack.enter_context(running(variant, self._site)) for variant in turned}
+                for one in self.results.durability:
+                    for variant in turned:
+                        proxy = proxies[variant]
+                        work = Converse(
+                            proxy.meeting_port,
+                            proxy.pid,
+                            one.calls,
+                            f"store-{one.calls}",
+                            plan.warm_up_s,
+                            plan.measure_s,
+                        )
+                        measured = measure(work)
+                        (one.sqlite if variant == "motive" else one.memory).append(measured)
+                        say(
+                            f"round {number + 1}/{plan.rounds}: paired, {one.calls} at a time: {variant} "
+                            f"{measured.per_second:.0f}/s, {measured.processor_us:.0f} us"
+                        )
 
     def _rate(self, series: Series, proxy: Proxy) -> Measured:
         plan, site = self._plan, self._site
@@ -218,7 +246,7 @@ def main() -> int:
     """The command. Gives its exit status: 0 even if goals were missed, which the report says."""
     parser = argparse.ArgumentParser(prog="bench", description="Measure Motive beside stock mitmproxy.")
     parser.add_argument("--quick", action="store_true", help="one short round, in less than a minute")
-    parser.add_argument("--only", choices=("rates", "held", "turns"), action="append", help="only this part")
+    parser.add_argument("--only", choices=("rates", "store", "held", "turns"), action="append", help="only this part")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file")
     parser.add_argument("--markdown", action="store_true", help="also print the table of the README")
     given = parser.parse_args()
@@ -227,7 +255,7 @@ def main() -> int:
     results = Results(machine())
     with tempfile.TemporaryDirectory(prefix="motive-bench-") as folder, site(Path(folder)) as (shared, upstream):
         try:
-            Bench(plan, shared, upstream, results).run(frozenset(given.only or ("rates", "held", "turns")))
+            Bench(plan, shared, upstream, results).run(frozenset(given.only or ("rates", "store", "held", "turns")))
         except (LoadError, StartError) as error:
             say(f"bench: {error}")
             return 1

@@ -78,6 +78,29 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
+class Durability:
+    """What it costs that sessions are written to disk: paired calls with so many on their way at a time, a ``Measured``
+    a round, one right after the other."""
+
+    calls: int
+    sqlite: list[Measured]
+    memory: list[Measured]
+
+    @property
+    def ratio(self) -> float:
+        """Replies per second, of those with sessions in memory: the median over the rounds."""
+        return median(ours.per_second / theirs.per_second for ours, theirs in self._pairs())
+
+    @property
+    def extra_us(self) -> float:
+        """Processor time that a reply costs more: the median over the rounds."""
+        return median(ours.processor_us - theirs.processor_us for ours, theirs in self._pairs())
+
+    def _pairs(self) -> list[tuple[Measured, Measured]]:
+        return list(zip(self.sqlite, self.memory, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
 class Growth:
     """Memory of a process after so many ``turns`` in all, in ``sessions`` sessions at once; KiB."""
 
@@ -98,6 +121,7 @@ class Results:
     machine: str
     generator: Measured | None = None
     series: list[Series] = field(default_factory=list)
+    durability: list[Durability] = field(default_factory=list)
     started_s: dict[Variant, list[float]] = field(default_factory=dict)
     held: dict[Variant, list[Held]] = field(default_factory=dict)
     growth: dict[Variant, list[Growth]] = field(default_factory=dict)
@@ -148,6 +172,7 @@ _SAID: Final[dict[Variant, str]] = {
     "constant": "a script with a constant",
     "motive": "Motive",
     "motive-stock": "Motive without fast dispatch",
+    "motive-memory": "Motive, sessions in memory",
 }
 
 

@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -22,8 +23,8 @@ from typing import Any, Final, Literal
 from bench.calls import ADMIN_TOKEN
 from bench.process import assign
 
-type Variant = Literal["plain", "constant", "motive", "motive-stock"]
-"""``motive-stock`` is Motive without its fast dispatch: mitmproxy's own."""
+type Variant = Literal["plain", "constant", "motive", "motive-stock", "motive-memory"]
+"""``motive-stock`` is Motive without its fast dispatch: mitmproxy's own. ``motive-memory`` writes nothing to disk."""
 
 REPOSITORY: Final = Path(__file__).resolve().parents[1]
 MITMDUMP: Final = (sys.executable, "-c", "from mitmproxy.tools.main import mitmdump; mitmdump()")
@@ -72,10 +73,7 @@ def running(variant: Variant, site: Site, settings: Mapping[str, Any] | None = N
         process = subprocess.Popen(
             _command(variant, site, forward, meeting, settings or {}),
             cwd=site.folder,
-            env={
-                **{name: os.environ[name] for name in _INHERITED if name in os.environ},
-                "MOTIVE_PROXY_ADMIN_TOKEN": ADMIN_TOKEN,
-            },
+            env=_environment(site),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -110,7 +108,7 @@ def _command(variant: Variant, site: Site, forward: int, meeting: int, settings:
         case "constant":
             script = str(Path(__file__).with_name("constant.py"))
             return [*command, *reverse, "--set", "connection_strategy=lazy", "-s", script]
-        case "motive" | "motive-stock":
+        case "motive" | "motive-stock" | "motive-memory":
             config = site.folder / f"{variant}.yaml"
             # JSON is YAML.
             config.write_text(json.dumps(_config(variant, site, settings)), encoding="utf-8")
@@ -118,9 +116,17 @@ def _command(variant: Variant, site: Site, forward: int, meeting: int, settings:
             return [*command, "-s", str(REPOSITORY / "addons" / "motive.py"), "--set", f"motive_config={config}"]
 
 
+def _environment(site: Site) -> dict[str, str]:
+    """The variables of a process, which finds no sessions of another one."""
+    inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    state = tempfile.mkdtemp(prefix="state-", dir=site.folder)
+    return {**inherited, "XDG_STATE_HOME": state, "MOTIVE_PROXY_ADMIN_TOKEN": ADMIN_TOKEN}
+
+
 def _config(variant: Variant, site: Site, settings: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "fast_dispatch": "on" if variant == "motive" else "off",
+        "fast_dispatch": "off" if variant == "motive-stock" else "on",
+        "store": {"kind": "memory" if variant == "motive-memory" else "sqlite"},
         "extra_hosts": [f"127.0.0.1:{site.plain_port}", f"127.0.0.1:{site.tls_port}"],
         **settings,
     }

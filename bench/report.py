@@ -51,6 +51,15 @@ def _terminal(results: Results) -> Iterator[str]:
             )
         for variant in (BASELINE[series.exchange], *VARIANTS):
             yield _line(series, variant)
+    if results.durability:
+        yield ""
+        yield "paired calls, sessions in SQLite beside sessions in memory"
+        for cost in results.durability:
+            ours, theirs = (median(m.p99_ms for m in kind) for kind in (cost.sqlite, cost.memory))
+            yield (
+                f"  {cost.calls:3} at once: {cost.ratio:.2f} of the rate, {cost.extra_us:+.0f} us of processor time a "
+                f"reply, p99 {ours:.1f} ms beside {theirs:.1f} ms"
+            )
     if results.started_s:
         yield ""
         yield "start-up: " + ", ".join(

@@ -12,16 +12,20 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
+from operator import attrgetter, is_
 from pathlib import Path
 from typing import Any, Final
 
+from pydantic_core import to_json
+
 from motive_core.backends.base import Stored
-from motive_core.backends.sqlite_file import BrokenFileError, Row, SqliteFile, Table, set_aside
+from motive_core.backends.sqlite_file import BrokenFileError, Change, Row, SqliteFile, Table, set_aside
 from motive_core.backends.sqlite_kept import SqliteKept
 from motive_core.errors import ConfigError, StoreError, UnprocessableError
 from motive_core.ir import Json
 from motive_core.session import Answer, Prompt, Session, Unsolicited, live_calls, shifted
-from motive_core.state_json import dump, load, load_session
+from motive_core.state_json import dump, json_bytes, json_value, load, load_session
 
 logger = logging.getLogger(__name__)
 
@@ -32,12 +36,15 @@ _FIXED: Final = ("prompt", "who", "key", "digest", "words", "context", "quotes",
 _MOVING: Final = tuple(one.name for one in fields(Prompt) if one.name not in (*_FIXED, "answer"))
 _LISTS: Final = ("unsolicited", "undelivered")
 _HEAD: Final = tuple(one.name for one in fields(Session) if one.name not in ("prompts", *_LISTS))
-_HEAD_AND_LISTS: Final = (*_HEAD, *_LISTS)
+
+_fixed_of = attrgetter(*_FIXED)
+_head_of = attrgetter(*_HEAD)
+_lists_of = attrgetter(*_LISTS)
 
 _SIGN_OF_LIFE: Final = 1
 """The one row of ``signs``: when the process was last known to be there."""
 
-_Changes = dict[tuple[Table, int], Row | None]
+_Changes = dict[tuple[Table, int], Change]
 
 
 @dataclass(slots=True)
@@ -113,28 +120,32 @@ class SqliteBackend:
         """Put what differs between two states into ``changes``; gives where the session stands in the file then."""
         old = self._rows.get(session)
         row = old.row if old is not None else self._file.new_id()
-        if all(getattr(after, name) is getattr(before, name) for name in ("prompts", *_LISTS)):
+        has_lists_as_before = _same(_lists_of, before, after)
+        if has_lists_as_before and after.prompts is before.prompts:
             rows = old or _Rows(row)
         else:
             rows = _Rows(row, dict(old.prompts) if old else {}, dict(old.pieces) if old else {})
-            self._change_prompts(rows, before, after, changes)
-            pieces: tuple[Answer | Unsolicited, ...] = (*after.unsolicited, *after.undelivered)
-            for one in pieces:
-                self._piece(rows, one, changes)
-            _forget_pieces(rows, after, changes)
-        if old is None or any(getattr(after, name) is not getattr(before, name) for name in _HEAD_AND_LISTS):
-            head = dump(after, _HEAD)
-            head |= {name: [rows.pieces[id(one)] for one in getattr(after, name)] for name in _LISTS}
-            changes["sessions", row] = (session, self._clock(), _text(head))
+            has_lost_any = self._change_prompts(rows, before, after, changes)
+            if not has_lists_as_before:
+                pieces: tuple[Answer | Unsolicited, ...] = (*after.unsolicited, *after.undelivered)
+                for one in pieces:
+                    self._piece(rows, one, changes)
+            if has_lost_any or not has_lists_as_before:
+                _forget_pieces(rows, after, changes)
+        if old is None or not has_lists_as_before or not _same(_head_of, before, after):
+            changes["sessions", row] = partial(_head_row, session, self._clock(), after, rows)
         return rows
 
-    def _change_prompts(self, rows: _Rows, before: Session, after: Session, changes: _Changes) -> None:
+    def _change_prompts(self, rows: _Rows, before: Session, after: Session, changes: _Changes) -> bool:
+        """Gives whether a prompt is gone, or its answer."""
+        has_lost_any = False
         earlier = {prompt.prompt: prompt for prompt in before.prompts}
         for prompt in after.prompts:
             known = earlier.pop(prompt.prompt, None)
             if known is prompt:
                 continue
-            if known is None or any(getattr(known, name) is not getattr(prompt, name) for name in _FIXED):
+            has_lost_any |= known is not None and known.answer is not None and known.answer is not prompt.answer
+            if known is None or not _same(_fixed_of, known, prompt):
                 if known is not None:
                     _remove_prompt(rows, known, changes)
                 rows.prompts[prompt.prompt] = self._file.new_id(), self._file.new_id()
@@ -143,9 +154,11 @@ class SqliteBackend:
             moving = dump(prompt, _MOVING) | {"fixed": fixed}
             if prompt.answer is not None:
                 moving["answer"] = self._piece(rows, prompt.answer, changes)
-            changes["prompts", row] = (rows.row, _text(moving))
+            changes["prompts", row] = (rows.row, to_json(moving).decode())
         for prompt in earlier.values():
             _remove_prompt(rows, prompt, changes)
+            has_lost_any |= prompt.answer is not None
+        return has_lost_any
 
     def _piece(self, rows: _Rows, value: Answer | Unsolicited, changes: _Changes) -> int:
         piece = rows.pieces.get(id(value))
@@ -185,6 +198,18 @@ class SqliteBackend:
             logger.info("sessions were read path=%s sessions=%d", self._file.path, len(self._sessions))
 
 
+def _head_row(session: str, at: float, state: Session, rows: _Rows) -> Row:
+    head = dump(state, _HEAD)
+    for name in _LISTS:
+        head[name] = [rows.pieces[id(one)] for one in getattr(state, name)]
+    return session, at, to_json(head).decode()
+
+
+def _same[T](parts_of: Callable[[T], tuple[Any, ...]], one: T, other: T) -> bool:
+    """Whether two values have the very same objects in these fields."""
+    return all(map(is_, parts_of(one), parts_of(other)))
+
+
 def _forget_pieces(rows: _Rows, after: Session, changes: _Changes) -> None:
     """Remove the pieces that the state has no more. An answer may be both a prompt's and undelivered."""
     used = {id(prompt.answer) for prompt in after.prompts}
@@ -213,7 +238,7 @@ def _session(row: int, head: Any, prompts: list[tuple[int, Any]], pieces: dict[i
 
     def piece[T: (Answer, Unsolicited)](kind: type[T], number: int) -> T:
         # Once for each number, since it is by the object that a piece is known.
-        value = known.setdefault(number, load(kind, _value(pieces[number]), f"piece {number}"))
+        value = known.setdefault(number, load(kind, json_value(pieces[number]), f"piece {number}"))
         assert isinstance(value, kind)
         rows.pieces[id(value)] = number
         return value
@@ -222,7 +247,7 @@ def _session(row: int, head: Any, prompts: list[tuple[int, Any]], pieces: dict[i
     whole = []
     for prompt_row, moving in prompts:
         fixed, answer = moving.pop("fixed"), moving.pop("answer", None)
-        prompt = load(Prompt, {**_value(pieces[fixed]), **moving}, f"prompt {prompt_row}")
+        prompt = load(Prompt, {**json_value(pieces[fixed]), **moving}, f"prompt {prompt_row}")
         rows.prompts[prompt.prompt] = prompt_row, fixed
         whole.append(prompt if answer is None else replace(prompt, answer=piece(Answer, answer)))
     state = replace(
@@ -234,21 +259,12 @@ def _session(row: int, head: Any, prompts: list[tuple[int, Any]], pieces: dict[i
     return rows, state
 
 
-def _text(data: Json) -> str:
-    """JSON of what we made ourselves."""
-    return json.dumps(data, separators=(",", ":"))
-
-
 def _json(data: Json) -> bytes:
     """JSON of what others said. Raises ``UnprocessableError``."""
     try:
-        return json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
-    except (ValueError, RecursionError) as error:
+        return json_bytes(data)
+    except ValueError as error:
         raise UnprocessableError("This message cannot be stored: it is nested too deeply.") from error
-
-
-def _value(data: bytes) -> Any:
-    return json.loads(data.decode("utf-8", "surrogatepass"))
 
 
 @dataclass(frozen=True, slots=True)

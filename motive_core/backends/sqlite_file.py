@@ -17,7 +17,7 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -28,8 +28,10 @@ logger = logging.getLogger(__name__)
 type Table = Literal["sessions", "prompts", "pieces", "kept", "signs"]
 type Row = tuple[str | bytes | int | float | None, ...]
 """A row without its id."""
-type Changes = Mapping[tuple[Table, int], Row | None]
-"""By table and id, the row as it shall be; None to remove it."""
+type Change = Row | Callable[[], Row] | None
+"""A row as it shall be, or what makes it once it is written: a newer one may take its place before. None removes it."""
+type Changes = Mapping[tuple[Table, int], Change]
+"""By table and id."""
 
 _SCHEMA: Final = 1
 """The version of what stands in the file: of the tables, and of the JSON in them. One that cannot be read as it is by
@@ -69,7 +71,7 @@ class SqliteFile:
         self.path = path
         self.problem: str | None = None
         """Why the file cannot be written at the moment."""
-        self._pending: dict[tuple[Table, int], Row | None] = {}
+        self._pending: dict[tuple[Table, int], Change] = {}
         self._timer: asyncio.TimerHandle | None = None
         _prepare(path)
         db = sqlite3.connect(path, timeout=_LOCK_TIMEOUT_S, isolation_level=None)
@@ -137,7 +139,7 @@ class SqliteFile:
                 if row is None:
                     db.execute(_DELETE[table], (row_id,))
                 else:
-                    db.execute(_PUT[table], (row_id, *row))
+                    db.execute(_PUT[table], (row_id, *(row() if callable(row) else row)))
             db.execute("COMMIT")
         except sqlite3.Error as error:
             with contextlib.suppress(sqlite3.Error):

@@ -6,18 +6,17 @@ it. How long and how many are kept is not decided here.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Final
+from typing import Final
 
-from motive_core.backends.sqlite_file import BrokenFileError, Row, SqliteFile, Table
+from motive_core.backends.sqlite_file import BrokenFileError, Change, SqliteFile, Table
 from motive_core.dialects.base import KeptReply
 from motive_core.errors import StoreError
 from motive_core.ir import ChatRequest, Message, Reply
 from motive_core.kept import StoredReply
-from motive_core.state_json import dump, load
+from motive_core.state_json import dump, json_bytes, json_value, load
 
 logger = logging.getLogger(__name__)
 
@@ -61,11 +60,11 @@ class SqliteKept:
         read: dict[int, Message] = {}
         try:
             for row, reply_id, credential, at, previous, size, data in self._file.rows("kept"):
-                told = _value(data)
+                told = json_value(data)
                 messages = []
                 for piece in told["messages"]:
                     if piece not in read:
-                        read[piece] = load(Message, _value(pieces[piece]), f"piece {piece}")
+                        read[piece] = load(Message, json_value(pieces[piece]), f"piece {piece}")
                     messages.append(read[piece])
                     self._pieces.setdefault(id(read[piece]), _Piece(piece, read[piece])).users += 1
                 request = replace(load(ChatRequest, told["request"], f"kept {row}"), messages=tuple(messages))
@@ -78,7 +77,7 @@ class SqliteKept:
     def add(self, stored: StoredReply) -> None:
         """See ``kept.KeptStore``."""
         request, reply = stored.kept.request, stored.kept.reply
-        changes: dict[tuple[Table, int], Row | None] = {}
+        changes: dict[tuple[Table, int], Change] = {}
         rows = _Rows(self._file.new_id())
         new: dict[int, _Piece] = {}
         for message in request.messages:
@@ -88,14 +87,14 @@ class SqliteKept:
             rows.messages.append(id(message))
         try:
             for piece in new.values():
-                changes["pieces", piece.row] = (_json(dump(piece.message)),)
+                changes["pieces", piece.row] = (json_bytes(dump(piece.message)),)
             told = {
                 "request": dump(request, _REQUEST) | {"messages": []},
                 "messages": [(self._pieces.get(one) or new[one]).row for one in rows.messages],
                 "reply": dump(reply),
             }
-            data = _json(told)
-        except (ValueError, RecursionError):
+            data = json_bytes(told)
+        except ValueError:
             logger.warning("a reply is kept in memory only reply=%s", reply.reply_id)
             return
         changes["kept", rows.row] = (reply.reply_id, stored.credential, stored.at, stored.previous, stored.size, data)
@@ -113,7 +112,7 @@ class SqliteKept:
         rows = self._rows.pop(reply_id, None)
         if rows is None:
             return
-        changes: dict[tuple[Table, int], Row | None] = {("kept", rows.row): None}
+        changes: dict[tuple[Table, int], Change] = {("kept", rows.row): None}
         for one in rows.messages:
             piece = self._pieces[one]
             piece.users -= 1
@@ -121,11 +120,3 @@ class SqliteKept:
                 changes["pieces", piece.row] = None
                 del self._pieces[one]
         self._file.write(changes, lazy=True)
-
-
-def _json(data: Any) -> bytes:
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
-
-
-def _value(data: bytes) -> Any:
-    return json.loads(data.decode("utf-8", "surrogatepass"))
