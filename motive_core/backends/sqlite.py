@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
-from operator import attrgetter, is_
+from operator import attrgetter, is_, itemgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,6 +41,8 @@ _fixed_of = attrgetter(*_FIXED)
 _head_of = attrgetter(*_HEAD)
 _lists_of = attrgetter(*_LISTS)
 
+_FREE: Final = 8
+_SIGN_EVERY_S: Final = 10.0
 _SIGN_OF_LIFE: Final = 1
 """The one row of ``signs``: when the process was last known to be there."""
 
@@ -49,12 +51,15 @@ _Changes = dict[tuple[Table, int], Change]
 
 @dataclass(slots=True)
 class _Rows:
-    """Where a session stands in the file: its own row, that of each prompt with that of its fixed part, and those of
-    the pieces, by ``id`` of the object, which the state keeps alive."""
+    """Where a session stands in the file: its own row, that of each prompt with that of its fixed part and its place
+    in the order, and those of the pieces, by ``id`` of the object, which the state keeps alive. ``place`` is the next
+    prompt's, ``free`` the rows of the last prompts that went: the next ones take them, which touches fewer pages."""
 
     row: int
-    prompts: dict[str, tuple[int, int]] = field(default_factory=dict)
+    place: int = 0
+    prompts: dict[str, tuple[int, int, int]] = field(default_factory=dict)
     pieces: dict[int, int] = field(default_factory=dict)
+    free: tuple[tuple[int, int], ...] = ()
 
 
 class SqliteBackend:
@@ -70,6 +75,7 @@ class SqliteBackend:
         self._sessions: dict[str, Stored] = {}
         self._rows: dict[str, _Rows] = {}
         self._versions = 0
+        self._signed_at = clock()
         self._read(keep_s)
 
     @property
@@ -90,9 +96,11 @@ class SqliteBackend:
         return len(self._sessions)
 
     async def flush(self) -> None:
-        """See ``Backend``. Tells the file, too, that the process is still there."""
-        if self._sessions:
-            self._file.write({("signs", _SIGN_OF_LIFE): (self._clock(),)}, lazy=True)
+        """See ``Backend``. Tells the file now and then, too, that the process is still there."""
+        now = self._clock()
+        if self._sessions and now - self._signed_at > _SIGN_EVERY_S:
+            self._signed_at = now
+            self._file.write({("signs", _SIGN_OF_LIFE): (now,)}, lazy=True)
         self._file.flush()
 
     async def swap(self, session: str, state: Session, version: int, *, lazy: bool = False) -> bool:
@@ -124,7 +132,7 @@ class SqliteBackend:
         if has_lists_as_before and after.prompts is before.prompts:
             rows = old or _Rows(row)
         else:
-            rows = _Rows(row, dict(old.prompts) if old else {}, dict(old.pieces) if old else {})
+            rows = replace(old, prompts=dict(old.prompts), pieces=dict(old.pieces)) if old else _Rows(row)
             has_lost_any = self._change_prompts(rows, before, after, changes)
             if not has_lists_as_before:
                 pieces: tuple[Answer | Unsolicited, ...] = (*after.unsolicited, *after.undelivered)
@@ -140,24 +148,33 @@ class SqliteBackend:
         """Gives whether a prompt is gone, or its answer."""
         has_lost_any = False
         earlier = {prompt.prompt: prompt for prompt in before.prompts}
-        for prompt in after.prompts:
-            known = earlier.pop(prompt.prompt, None)
-            if known is prompt:
-                continue
-            has_lost_any |= known is not None and known.answer is not None and known.answer is not prompt.answer
-            if known is None or not _same(_fixed_of, known, prompt):
-                if known is not None:
-                    _remove_prompt(rows, known, changes)
-                rows.prompts[prompt.prompt] = self._file.new_id(), self._file.new_id()
-                changes["pieces", rows.prompts[prompt.prompt][1]] = (_json(dump(prompt, _FIXED)),)
-            row, fixed = rows.prompts[prompt.prompt]
+        changed = [prompt for prompt in after.prompts if earlier.pop(prompt.prompt, None) is not prompt]
+        known = {prompt.prompt: prompt for prompt in before.prompts if prompt.prompt not in earlier} if changed else {}
+        gone = list(earlier.values())
+        for prompt in changed:
+            old = known.get(prompt.prompt)
+            if old is not None and not _same(_fixed_of, old, prompt):
+                gone.append(old)
+        free = list(rows.free)
+        for prompt in gone:
+            has_lost_any |= prompt.answer is not None
+            row, fixed = rows.prompts.pop(prompt.prompt)[:2]
+            changes["prompts", row] = changes["pieces", fixed] = None
+            free.append((row, fixed))
+        for prompt in changed:
+            old = known.get(prompt.prompt)
+            has_lost_any |= old is not None and old.answer is not None and old.answer is not prompt.answer
+            if prompt.prompt not in rows.prompts:
+                row, fixed = free.pop() if free else (self._file.new_id(), self._file.new_id())
+                rows.prompts[prompt.prompt] = row, fixed, rows.place
+                rows.place += 1
+                changes["pieces", fixed] = (_json(dump(prompt, _FIXED)),)
+            row, fixed, place = rows.prompts[prompt.prompt]
             moving = dump(prompt, _MOVING) | {"fixed": fixed}
             if prompt.answer is not None:
                 moving["answer"] = self._piece(rows, prompt.answer, changes)
-            changes["prompts", row] = (rows.row, to_json(moving).decode())
-        for prompt in earlier.values():
-            _remove_prompt(rows, prompt, changes)
-            has_lost_any |= prompt.answer is not None
+            changes["prompts", row] = (rows.row, place, to_json(moving).decode())
+        rows.free = tuple(free[-_FREE:])
         return has_lost_any
 
     def _piece(self, rows: _Rows, value: Answer | Unsolicited, changes: _Changes) -> int:
@@ -171,11 +188,11 @@ class SqliteBackend:
 
     def _read(self, keep_s: float) -> None:
         found: dict[str, tuple[float, _Rows, Session]] = {}
-        prompts: dict[int, list[tuple[int, Any]]] = {}
+        prompts: dict[int, list[tuple[int, int, Any]]] = {}
         try:
             pieces = dict(self._file.rows("pieces"))
-            for row, session_row, state in self._file.rows("prompts"):
-                prompts.setdefault(session_row, []).append((row, json.loads(state)))
+            for row, session_row, place, state in self._file.rows("prompts"):
+                prompts.setdefault(session_row, []).append((place, row, json.loads(state)))
             for row, session, at, head in self._file.rows("sessions"):
                 found[session] = (at, *_session(row, json.loads(head), prompts.get(row, []), pieces))
             seen = max([at for at, _, _ in found.values()] + [at for _, at in self._file.rows("signs")], default=0.0)
@@ -218,20 +235,17 @@ def _forget_pieces(rows: _Rows, after: Session, changes: _Changes) -> None:
         changes["pieces", rows.pieces.pop(gone)] = None
 
 
-def _remove_prompt(rows: _Rows, prompt: Prompt, changes: _Changes) -> None:
-    row, fixed = rows.prompts.pop(prompt.prompt)
-    changes["prompts", row] = changes["pieces", fixed] = None
-
-
 def _remove(rows: _Rows, changes: _Changes) -> None:
     changes["sessions", rows.row] = None
-    for row, fixed in rows.prompts.values():
+    for row, fixed, _ in rows.prompts.values():
         changes["prompts", row] = changes["pieces", fixed] = None
     for piece in rows.pieces.values():
         changes["pieces", piece] = None
 
 
-def _session(row: int, head: Any, prompts: list[tuple[int, Any]], pieces: dict[int, bytes]) -> tuple[_Rows, Session]:
+def _session(
+    row: int, head: Any, prompts: list[tuple[int, int, Any]], pieces: dict[int, bytes]
+) -> tuple[_Rows, Session]:
     """A session of its rows. Raises what JSON that is no state raises."""
     rows = _Rows(row)
     known: dict[int, Answer | Unsolicited] = {}
@@ -245,10 +259,11 @@ def _session(row: int, head: Any, prompts: list[tuple[int, Any]], pieces: dict[i
 
     lists = {name: head.pop(name) for name in _LISTS}
     whole = []
-    for prompt_row, moving in prompts:
+    for place, prompt_row, moving in sorted(prompts, key=itemgetter(0)):
         fixed, answer = moving.pop("fixed"), moving.pop("answer", None)
         prompt = load(Prompt, {**json_value(pieces[fixed]), **moving}, f"prompt {prompt_row}")
-        rows.prompts[prompt.prompt] = prompt_row, fixed
+        rows.prompts[prompt.prompt] = prompt_row, fixed, place
+        rows.place = place + 1
         whole.append(prompt if answer is None else replace(prompt, answer=piece(Answer, answer)))
     state = replace(
         load_session(head),

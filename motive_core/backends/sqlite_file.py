@@ -41,7 +41,7 @@ _APPLICATION: Final = 0x4D6F7476
 
 _COLUMNS: Final[dict[Table, tuple[str, ...]]] = {
     "sessions": ("session TEXT", "at REAL", "head TEXT"),
-    "prompts": ("session INTEGER", "state TEXT"),
+    "prompts": ("session INTEGER", "place INTEGER", "state TEXT"),
     "pieces": ("data BLOB",),
     "kept": ("reply TEXT", "credential TEXT", "at REAL", "previous TEXT", "size INTEGER", "data BLOB"),
     "signs": ("at REAL",),
@@ -54,7 +54,9 @@ _DELETE: Final = {table: f"DELETE FROM {table} WHERE id = ?" for table in _COLUM
 _LOCK_TIMEOUT_S: Final = 1.0
 """How long a process that is about to end may keep the file from us."""
 _LAZY_S: Final = 0.05
-_CHECKPOINT_PAGES: Final = 2000
+_PAGE_BYTES: Final = 1024
+"""Small, since a step changes a few short rows, and each page that it touches is written whole."""
+_CHECKPOINT_PAGES: Final = 8000
 """Pages in the log until it is written into the file, which takes the disk's time."""
 _SIDE_FILES: Final = ("", "-wal", "-shm")
 _BROKEN: Final = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
@@ -134,13 +136,15 @@ class SqliteFile:
         if db is None:
             raise StoreError("The proxy's store is closed.")
         try:
-            db.execute("BEGIN IMMEDIATE")
+            if len(changes) > 1:  # one statement is a transaction by itself
+                db.execute("BEGIN IMMEDIATE")
             for (table, row_id), row in changes.items():
                 if row is None:
                     db.execute(_DELETE[table], (row_id,))
                 else:
                     db.execute(_PUT[table], (row_id, *(row() if callable(row) else row)))
-            db.execute("COMMIT")
+            if len(changes) > 1:
+                db.execute("COMMIT")
         except sqlite3.Error as error:
             with contextlib.suppress(sqlite3.Error):
                 db.rollback()
@@ -199,6 +203,7 @@ def _open(db: sqlite3.Connection, path: Path) -> None:
     if schema > _SCHEMA:
         why = f"{path} was written by a newer version of Motive; use that one, or choose another path"
         raise ConfigError("store.path", why)
+    db.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = NORMAL")
     db.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")

@@ -165,8 +165,7 @@ class PairSource:
     async def accept(self, exchange: Exchange, decision: AnswerDecision, retry: bool) -> None:
         """Take charge of an exchange: see ``Source``."""
         session, rules = exchange.session, decision.rules
-        if not self._restored:
-            await self.restore()
+        await self.restore()
         stored = await self._backend.load(session)
         if stored.version == 0:
             if rules.when_joined and rules.can_pass and decision.role == "asker":
@@ -263,8 +262,10 @@ class PairSource:
         )
 
     async def restore(self) -> None:
-        """Take over the sessions that the last process left in the store: every call that it held is gone. Done at the
-        first call at the latest."""
+        """Take over the sessions that the last process left in the store: every call that it held is gone. Done once,
+        at the first call at the latest."""
+        if self._restored:
+            return
         self._restored = True
         for session in await self._backend.all():
             await self._dispatch(session, Restarted())

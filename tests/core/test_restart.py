@@ -115,6 +115,10 @@ async def test_the_first_call_need_not_wait_for_the_start(machine: Machine) -> N
     gateway = machine.start()
     joined = await Client(gateway, "person").say("ping")
     assert not joined.told, "a prompt was shown whose call is gone"
+    await gateway.restore()
+    assert len(gateway.pair.held) == 1
+    (told,) = await gateway.sessions()
+    assert told["listening"]
     asked = await Client(gateway, "app").say("one")
     assert heard(joined) == "one"
     assert not asked.told
@@ -197,7 +201,7 @@ class TestDiskThatIsFull:
         asked = await app.say("one")
         assert heard(joined) == "one"
         before = (await gateway.sessions())[1]
-        machine.file._db.execute("PRAGMA max_page_count = 12")  # type: ignore[union-attr]
+        machine.file._db.execute("PRAGMA max_page_count = 40")  # type: ignore[union-attr]
 
         stranger = Client(gateway, "stranger", dialect)
         refused = await stranger.say("x" * 100_000, model="new", stream=stream)

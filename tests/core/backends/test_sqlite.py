@@ -215,7 +215,7 @@ class TestDiskThatIsFull:
         backend = disk.open()
         small = Session(prompts=(prompt(1),), turns=1)
         await put(backend, small)
-        disk.backend_file()._db.execute("PRAGMA max_page_count = 12")
+        disk.backend_file()._db.execute("PRAGMA max_page_count = 24")
         large = Session(prompts=(*small.prompts, prompt(2, words=(TextPart("x" * 100_000),))), turns=2)
         version = (await backend.load("s")).version
         with pytest.raises(StoreError, match="full") as failed:
@@ -245,7 +245,7 @@ class TestDiskThatIsFull:
     async def test_a_kill_while_it_is_full_gives_what_was_written_last(self, disk: Disk) -> None:
         backend = disk.open()
         await put(backend, Session(prompts=(prompt(1),)))
-        disk.backend_file()._db.execute("PRAGMA max_page_count = 12")
+        disk.backend_file()._db.execute("PRAGMA max_page_count = 24")
         await put(backend, Session(prompts=(prompt(2, words=(TextPart("x" * 100_000),)),)), lazy=True)
         await backend.flush()
         assert await disk.again().all() == {"s": Session(prompts=(prompt(1),))}
@@ -309,7 +309,7 @@ class TestFile:
             case "cut":
                 disk.path.write_bytes(data[: len(data) // 2])
             case "a broken page":
-                disk.path.write_bytes(data[:8192] + b"\xff" * 4096 + data[12288:])
+                disk.path.write_bytes(data[:8192] + b"\xff" * 8192 + data[16384:])
             case _:
                 with sqlite3.connect(disk.path) as db:
                     db.execute("UPDATE sessions SET head = '{}'" if what == "a broken row" else "DELETE FROM pieces")
