@@ -194,7 +194,10 @@ class SqliteBackend:
             for row, session_row, place, state in self._file.rows("prompts"):
                 prompts.setdefault(session_row, []).append((place, row, json.loads(state)))
             for row, session, at, head in self._file.rows("sessions"):
-                found[session] = (at, *_session(row, json.loads(head), prompts.get(row, []), pieces))
+                found[session.decode("utf-8", "surrogatepass")] = (
+                    at,
+                    *_session(row, json.loads(head), prompts.get(row, []), pieces),
+                )
             seen = max([at for at, _, _ in found.values()] + [at for _, at in self._file.rows("signs")], default=0.0)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BrokenFileError(f"{type(error).__name__}: {error}") from error
@@ -219,7 +222,7 @@ def _head_row(session: str, at: float, state: Session, rows: _Rows) -> Row:
     head = dump(state, _HEAD)
     for name in _LISTS:
         head[name] = [rows.pieces[id(one)] for one in getattr(state, name)]
-    return session, at, to_json(head).decode()
+    return session.encode("utf-8", "surrogatepass"), at, to_json(head).decode()
 
 
 def _same[T](parts_of: Callable[[T], tuple[Any, ...]], one: T, other: T) -> bool:

@@ -40,7 +40,7 @@ _APPLICATION: Final = 0x4D6F7476
 """``PRAGMA application_id``: tells a file of ours from somebody else's."""
 
 _COLUMNS: Final[dict[Table, tuple[str, ...]]] = {
-    "sessions": ("session TEXT", "at REAL", "head TEXT"),
+    "sessions": ("session BLOB", "at REAL", "head TEXT"),
     "prompts": ("session INTEGER", "place INTEGER", "state TEXT"),
     "pieces": ("data BLOB",),
     "kept": ("reply TEXT", "credential TEXT", "at REAL", "previous TEXT", "size INTEGER", "data BLOB"),
@@ -56,7 +56,7 @@ _LOCK_TIMEOUT_S: Final = 1.0
 _LAZY_S: Final = 0.05
 _PAGE_BYTES: Final = 1024
 """Small, since a step changes a few short rows, and each page that it touches is written whole."""
-_CHECKPOINT_PAGES: Final = 8000
+_CHECKPOINT_PAGES: Final = 16_000
 """Pages in the log until it is written into the file, which takes the disk's time."""
 _SIDE_FILES: Final = ("", "-wal", "-shm")
 _BROKEN: Final = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
@@ -146,12 +146,14 @@ class SqliteFile:
             if len(changes) > 1:
                 db.execute("COMMIT")
         except sqlite3.Error as error:
-            with contextlib.suppress(sqlite3.Error):
-                db.rollback()
             if self.problem != (why := str(error)):
                 logger.error("the store cannot be written path=%s error=%s", self.path, why)
                 self.problem = why
             raise StoreError(f"The proxy cannot write to its store: {why}.", retry_after_s=1.0) from error
+        finally:
+            if db.in_transaction:
+                with contextlib.suppress(sqlite3.Error):
+                    db.rollback()
         if self.problem is not None:
             logger.warning("the store can be written again path=%s", self.path)
             self.problem = None

@@ -186,15 +186,15 @@ class PairSource:
             call_word=self.commands.call_word,
         )
         self._held.add(exchange)
+        is_taken = False
         try:
-            while True:
+            while not is_taken:
                 event = self._arrival(exchange, decision, said, retry, stored.state)
-                if await self._apply(session, stored.state, stored.version, event):
-                    return
+                is_taken = await self._apply(session, stored.state, stored.version, event)
                 stored = await self._backend.load(session)
-        except MotiveError:
-            self._held.forget(exchange.exchange)  # nothing has changed: the call was not taken
-            raise
+        finally:
+            if not is_taken:
+                self._held.forget(exchange.exchange)  # nothing has changed
 
     def _may_answer(self, exchange: Exchange, decision: AnswerDecision, state: Session) -> bool:
         """Whether a call may well be the answerer's. That one is never over a limit of held calls: it ends one, and a

@@ -126,7 +126,7 @@ class TestWhatIsThereAgain:
 
     async def test_order_and_names(self, disk: Disk) -> None:
         backend = disk.open()
-        names = ["b", "a", "'; DROP TABLE sessions", "n\u00fcr \U0001f600", "x" * 256]
+        names = ["b", "a", "'; DROP TABLE sessions", "n\u00fcr \U0001f600", "\ud83d", "x" * 256]
         for name in names:
             await put(backend, Session(prompts=tuple(prompt(n) for n in (3, 1, 2))), name)
         found = await disk.again().all()
