@@ -133,37 +133,41 @@ class SqliteBackend:
             rows = old or _Rows(row)
         else:
             rows = replace(old, prompts=dict(old.prompts), pieces=dict(old.pieces)) if old else _Rows(row)
-            has_lost_any = self._change_prompts(rows, before, after, changes)
+            lost = self._change_prompts(rows, before, after, changes)
             if not has_lists_as_before:
                 pieces: tuple[Answer | Unsolicited, ...] = (*after.unsolicited, *after.undelivered)
                 for one in pieces:
                     self._piece(rows, one, changes)
-            if has_lost_any or not has_lists_as_before:
                 _forget_pieces(rows, after, changes)
+            for answer in lost:
+                # It may be undelivered, too; no other prompt ever has it.
+                if id(answer) in rows.pieces and not any(answer is one for one in after.undelivered):
+                    changes["pieces", rows.pieces.pop(id(answer))] = None
         if old is None or not has_lists_as_before or not _same(_head_of, before, after):
             changes["sessions", row] = partial(_head_row, session, self._clock(), after, rows)
         return rows
 
-    def _change_prompts(self, rows: _Rows, before: Session, after: Session, changes: _Changes) -> bool:
-        """Gives whether a prompt is gone, or its answer."""
-        has_lost_any = False
-        earlier = {prompt.prompt: prompt for prompt in before.prompts}
-        changed = [prompt for prompt in after.prompts if earlier.pop(prompt.prompt, None) is not prompt]
-        known = {prompt.prompt: prompt for prompt in before.prompts if prompt.prompt not in earlier} if changed else {}
-        gone = list(earlier.values())
-        for prompt in changed:
-            old = known.get(prompt.prompt)
-            if old is not None and not _same(_fixed_of, old, prompt):
-                gone.append(old)
+    def _change_prompts(self, rows: _Rows, before: Session, after: Session, changes: _Changes) -> list[Answer]:
+        """Gives the answers that no prompt has any more."""
+        lost: list[Answer] = []
+        same = _common(before.prompts, after.prompts)
+        known = {prompt.prompt: prompt for prompt in before.prompts[same:]}
+        new = {prompt.prompt: prompt for prompt in after.prompts[same:]}
+        changed = [prompt for name, prompt in new.items() if known.get(name) is not prompt]
+        gone = [
+            prompt
+            for name, prompt in known.items()
+            if (newer := new.get(name)) is not prompt and (newer is None or not _same(_fixed_of, prompt, newer))
+        ]
         free = list(rows.free)
         for prompt in gone:
-            has_lost_any |= prompt.answer is not None
             row, fixed = rows.prompts.pop(prompt.prompt)[:2]
             changes["prompts", row] = changes["pieces", fixed] = None
             free.append((row, fixed))
+        for name, prompt in known.items():
+            if prompt.answer is not None and (name not in new or new[name].answer is not prompt.answer):
+                lost.append(prompt.answer)
         for prompt in changed:
-            old = known.get(prompt.prompt)
-            has_lost_any |= old is not None and old.answer is not None and old.answer is not prompt.answer
             if prompt.prompt not in rows.prompts:
                 row, fixed = free.pop() if free else (self._file.new_id(), self._file.new_id())
                 rows.prompts[prompt.prompt] = row, fixed, rows.place
@@ -175,7 +179,7 @@ class SqliteBackend:
                 moving["answer"] = self._piece(rows, prompt.answer, changes)
             changes["prompts", row] = (rows.row, place, to_json(moving).decode())
         rows.free = tuple(free[-_FREE:])
-        return has_lost_any
+        return lost
 
     def _piece(self, rows: _Rows, value: Answer | Unsolicited, changes: _Changes) -> int:
         piece = rows.pieces.get(id(value))
@@ -228,6 +232,16 @@ def _head_row(session: str, at: float, state: Session, rows: _Rows) -> Row:
 def _same[T](parts_of: Callable[[T], tuple[Any, ...]], one: T, other: T) -> bool:
     """Whether two values have the very same objects in these fields."""
     return all(map(is_, parts_of(one), parts_of(other)))
+
+
+def _common(one: tuple[Prompt, ...], other: tuple[Prompt, ...]) -> int:
+    """How many prompts two states have in common at their beginning."""
+    count = 0
+    for mine, theirs in zip(one, other, strict=False):
+        if mine is not theirs:
+            break
+        count += 1
+    return count
 
 
 def _forget_pieces(rows: _Rows, after: Session, changes: _Changes) -> None:
