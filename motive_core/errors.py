@@ -168,6 +168,7 @@ class StoreError(MotiveError):
 
     status = 503
     default_code = "store_failed"
+    mendable = True
 
 
 class FullError(UnavailableError):

@@ -18,7 +18,8 @@ from prometheus_client.metrics_core import Metric
 from motive_core.dialects import DIALECTS
 
 type Source = Literal["pair", "background", "fallback", "pass", "reject", "none"]
-"""Who ended a call: ``fallback`` is the reply that a route has for when nobody answers, ``pass`` and ``reject`` are routes, ``none`` is for calls that came to no source."""
+"""Who ended a call: ``fallback`` is the reply that a route has for when nobody answers, ``pass`` and ``reject`` are
+routes, ``none`` is for calls that came to no source."""
 
 type Stage = Literal["accept", "reply"]
 

@@ -208,7 +208,8 @@ class TestDiskThatIsFull:
         assert refused.status == 503
         assert "x-should-retry" not in refused.headers
         assert "store" in json.loads(refused.body)["error"]["message"]
-        assert "full" in gateway.health()["store"]
+        [reason] = (await gateway.health())["reasons"]
+        assert reason["what"] == "store" and "full" in reason["why"]
         assert [one["session"] for one in await gateway.sessions()] == ["other", "npc"]
         assert (await gateway.sessions())[1] == before
         assert len(gateway.pair.held) == 3
@@ -217,7 +218,7 @@ class TestDiskThatIsFull:
         listening = await person.say("answer one")
         assert heard(asked) == "answer one"
         assert not listening.told
-        assert gateway.health()["store"] == "ok"
+        assert (await gateway.health())["status"] == "ok"
         machine.file._db.execute("PRAGMA max_page_count = 1000")  # type: ignore[union-attr]
         assert not (await stranger.say("x" * 100_000, model="new", stream=stream)).told
 

@@ -231,9 +231,9 @@ class Proxy:
         """Headers that show the admin token: that of the environment, or the one that the banner tells."""
         if named := self.env.get("MOTIVE_PROXY_ADMIN_TOKEN"):
             return {"x-admin-token": named}
-        found = re.search(r"admin token +([\w-]{20,})", self.log)
-        assert found is not None, f"no admin token in the log:\n{self.log}"
-        return {"x-admin-token": found[1]}
+        found = re.findall(r"admin token +([\w-]{20,})", self.log)
+        assert found, f"no admin token in the log:\n{self.log}"
+        return {"x-admin-token": found[-1]}  # it may have been started several times
 
     def _client(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(trust_env=False, verify=_UNUSED_TLS, headers=self.admin)

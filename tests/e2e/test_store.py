@@ -29,7 +29,8 @@ def store_of(proxy: Proxy) -> Path:
 
 async def store_as_told(proxy: Proxy) -> str:
     async with http_client(Link(proxy)) as client:
-        return str((await client.get("/health")).json()["store"])
+        reasons = (await client.get("/health")).json()["reasons"]
+    return next((str(one["why"]) for one in reasons if one["what"] == "store"), "ok")
 
 
 async def test_it_is_for_its_owner_and_holds_no_credential(start_proxy: StartProxy) -> None:
