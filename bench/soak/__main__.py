@@ -40,7 +40,11 @@ def table(outcome: Outcome) -> str:
             ("Memory after the warm-up, MiB", f"{before.resident_kib / 1024:.1f}"),
             ("– at most", f"{outcome.peak_kib / 1024:.1f}"),
             ("– at the end", f"{after.resident_kib / 1024:.1f} ({after.resident_kib / before.resident_kib - 1:+.1%})"),
-            ("Python objects after the warm-up, at the end", f"{before.counts['objects']:,}, {after.counts['objects']:,}"),
+            *[
+                (f"{name} after the warm-up, at the end", f"{before.counts[name]:,}, {after.counts[name]:,}")
+                for name in ("objects", "allocated blocks", "heap in use, KiB", "heap free, KiB")
+                if name in before.counts
+            ],
             ("Descriptors after the warm-up, at the end", f"{before.descriptors}, {after.descriptors}"),
             ("End after SIGTERM, s", f"{outcome.stopped_s:.2f}"),
         ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import gc
 import json
 import os
@@ -14,7 +15,7 @@ import signal
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Final
 
 from mitmproxy import ctx
 
@@ -46,9 +47,39 @@ def _census() -> dict[str, Any]:
         "exchange objects": kinds["Exchange"],
         "client objects": kinds["Client"],
         "objects": kinds.total(),
+        "allocated blocks": sys.getallocatedblocks(),
+        **_heap(),
         "largest kinds": dict(kinds.most_common(12)),
         "descriptors": _descriptors(),
     }
+
+
+_MALLINFO: Final = (
+    "arena",
+    "ordblks",
+    "smblks",
+    "hblks",
+    "hblkhd",
+    "usmblks",
+    "fsmblks",
+    "uordblks",
+    "fordblks",
+    "keepcost",
+)
+
+
+class _Heap(ctypes.Structure):
+    _fields_: ClassVar = [(name, ctypes.c_size_t) for name in _MALLINFO]
+
+
+def _heap() -> dict[str, int]:
+    """What glibc's allocator has given out, and what it keeps though it is free, in KiB; nothing elsewhere."""
+    library = ctypes.CDLL(None)
+    if not hasattr(library, "mallinfo2"):
+        return {}
+    library.mallinfo2.restype = _Heap
+    heap = library.mallinfo2()
+    return {"heap in use, KiB": (heap.uordblks + heap.hblkhd) // 1024, "heap free, KiB": heap.fordblks // 1024}
 
 
 def _size(owner: object, name: str) -> int:

@@ -59,6 +59,7 @@ HUNG_S: Final = 90.0
 """A call that has not ended by then never will: every call of the soak is held for a few seconds at most."""
 
 _READ_BYTES: Final = 65536
+_LATEST_BYTES: Final = 1500
 _LINGER_0: Final = struct.pack("ii", 1, 0)
 _HEADER: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+): ([\t\x20-\x7e\x80-\xff]*)")
 _SIZE: Final = re.compile(rb"[0-9a-fA-F]{1,8}")
@@ -100,6 +101,8 @@ class Caller:
         self._random = random
         self._socket: socket.socket | None = None
         self._buffer = b""
+        self._latest = b""
+        """The last bytes that came, for the message of an error."""
 
     def close(self) -> None:
         """Close the connection, if there is one."""
@@ -122,13 +125,14 @@ class Caller:
                 except OSError as error:
                     raise LostError(f"{manner}: {error}") from error
         except TimeoutError as error:
-            raise HungError(f"no end of a call after {HUNG_S:g} s: {manner}") from error
+            raise HungError(f"no end of a call after {HUNG_S:g} s: {manner}, latest bytes {self._latest!r}") from error
         except BaseException:
             self.close()
             raise
 
     async def _call(self, request: bytes, manner: Manner) -> Reply:
         random, loop = self._random, asyncio.get_running_loop()
+        self._latest = b""
         if manner == "garbage":
             await self._garbage()
         if manner == "slow reading":
@@ -229,7 +233,7 @@ class Caller:
         head = (await self._until(b"\r\n\r\n", count))[:-4]
         line, *fields = head.split(b"\r\n")
         if not re.fullmatch(rb"HTTP/1\.1 [1-5]\d\d [^\r\n]*", line):
-            raise ProtocolError(f"status line {line!r}")
+            raise ProtocolError(f"status line {line!r}; latest bytes {self._latest!r}")
         headers: dict[str, str] = {}
         for one in fields:
             found = _HEADER.fullmatch(one)
@@ -275,3 +279,4 @@ class Caller:
         if not data:
             raise LostError(f"the connection ended after {self._buffer[:200]!r}")
         self._buffer += data
+        self._latest = (self._latest + data)[-_LATEST_BYTES:]
