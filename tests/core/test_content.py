@@ -95,9 +95,10 @@ def test_a_body_of_exactly_the_limit_is_taken(encoding: str, body: bytes) -> Non
         b'{"a":' * (MOST_VALUES + 1),
         b"[" + b"1," * MOST_VALUES + b"1]",
         b'["",' + b'"\\"",' * MOST_VALUES + b"1]",
+        b"," * MOST_VALUES + b'""' * (2 * MOST_VALUES + 1) + b",",
         b'{"text": "' + b"," * MOST_VALUES + b'", "more": [' + b"{}," * MOST_VALUES + b"0]}",
     ],
-    ids=["arrays", "objects", "elements", "strings", "after a text"],
+    ids=["arrays", "objects", "elements", "strings", "nothing but strings", "after a text"],
 )
 def test_too_many_values(body: bytes) -> None:
     with pytest.raises(PayloadTooLargeError, match="more than 100000 JSON values"):
