@@ -19,16 +19,17 @@ from mitmproxy.proxy import layer, layers, server_hooks
 from mitmproxy.proxy.mode_specs import ReverseMode
 
 from motive_core.config import DEFAULT_CONFIG_NAME
-from motive_core.errors import ConfigError, UnavailableError
+from motive_core.errors import BadRequestError, ConfigError, UnavailableError
 from motive_shell import fast_messages
 from motive_shell.banner import announce
-from motive_shell.connections import deepen_backlogs, lift_connection_limit
+from motive_shell.connections import allow_open_files, deepen_backlogs, lift_connection_limit
 from motive_shell.fast_dispatch import FastDispatch
 from motive_shell.fast_writes import gather_writes
 from motive_shell.flows import ROLE_HEADER, FlowPort, head_of, incoming_of, listener_of, respond
+from motive_shell.framing import HeadBounds, frame, mend, without_trailers
 from motive_shell.logs import keep_secrets
 from motive_shell.runtime import Runtime, runtime_of
-from motive_shell.site import LONGEST_TARGET, is_preflight, to_origin
+from motive_shell.site import LONGEST_TARGET, is_preflight, refusal, to_origin
 from motive_shell.trust import CERTIFICATE, write_bundle
 
 logger = logging.getLogger(__name__)
@@ -101,7 +102,9 @@ class Motive:
         await self._configured().start()
         master = ctx.master
         keep_secrets(master.addons.get("dumper"))
+        allow_open_files()
         deepen_backlogs(master)
+        HeadBounds(self._configured().config.timing.head_timeout_s, refusal).install()
         mode = self._configured().config.fast_dispatch
         dispatch = FastDispatch(master.addons)
         if mode == "on" or (mode == "auto" and dispatch.supported()):
@@ -138,6 +141,7 @@ class Motive:
         lift_connection_limit(ctx.master, client)
         if self._configured().gathers_writes:
             gather_writes(ctx.master, client, client)
+        self._configured().connections.came(ctx.master, client)
 
     def server_connected(self, data: server_hooks.ServerConnectionHookData) -> None:
         """See ``fast_writes``."""
@@ -146,6 +150,7 @@ class Motive:
 
     async def client_disconnected(self, client: connection.Client) -> None:
         """Its held calls are over."""
+        self._configured().connections.left(client)
         await self._configured().holds.client_gone(client)
 
     def tls_clienthello(self, data: tls.ClientHelloData) -> None:
@@ -181,6 +186,12 @@ class Motive:
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         """Let a large upload that is no LLM call go on as it comes, rather than gather it first."""
+        self._configured().connections.asked(flow.client_conn)
+        if not flow.is_replay and (fault := mend(flow.request)) is not None:
+            gateway, head = self._configured().gateway, head_of(flow.request)
+            error = BadRequestError(fault, code="bad_head")
+            respond(flow, *gateway.error_reply(gateway.spoken_by(head), error, flow.id))
+            return
         if listener_of(flow) == "reverse" or flow.is_replay:
             return
         request = flow.request
@@ -194,6 +205,7 @@ class Motive:
         if flow.response is not None or flow.error is not None or flow.is_replay or flow.request.stream:
             return
         runtime, request = self._configured(), flow.request
+        frame(request)
         gateway = runtime.gateway
         forward = listener_of(flow) == "forward"
         if forward and not self._is_llm_host(request):
@@ -253,6 +265,7 @@ class Motive:
 
     async def response(self, flow: http.HTTPFlow) -> None:
         """A reply is complete and goes out."""
+        without_trailers(flow)
         await self._configured().holds.delivered(flow)
 
     async def error(self, flow: http.HTTPFlow) -> None:

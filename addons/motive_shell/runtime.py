@@ -20,6 +20,7 @@ from starlette.applications import Starlette
 from motive_core.config import Config, ConfigFile
 from motive_core.gateway import Gateway
 from motive_core.origin import OriginServer, Streams, make_app
+from motive_shell.connections import Connections
 from motive_shell.holds import Holds
 from motive_shell.logs import apply_logging
 
@@ -44,6 +45,7 @@ class Runtime:
         self.holds = Holds(self.gateway)
         self.originals: dict[str, http.Request] = {}
         """Requests that went to the origin, by flow id, to be put back when it answers."""
+        self.connections = Connections(self.config.timing.head_timeout_s)
         self.gathers_writes = False
         """Whether connections that are made from now on gather what is written to them."""
         self._tasks: list[asyncio.Task[None]] = []

@@ -9,9 +9,11 @@ import re
 from typing import Final
 
 from mitmproxy import http
+from mitmproxy.net.http.http1 import assemble_response
 
 from motive_core.dialects import RequestHead
-from motive_core.gateway import is_operators
+from motive_core.errors import MotiveError, RequestTimeoutError, StatusError
+from motive_core.gateway import Gateway, is_operators, new_id
 from motive_core.origin import OriginServer
 from motive_shell.flows import send_to_origin
 
@@ -28,6 +30,20 @@ _UNSENDABLE: Final = re.compile(rb"[^\x20-\x7e\x80-\xff]")
 def is_preflight(head: RequestHead) -> bool:
     """Whether this is a CORS preflight for something that pages of other origins may call."""
     return head.method == "OPTIONS" and "access-control-request-method" in head.headers and not is_operators(head)
+
+
+def refusal(status: int) -> bytes:
+    """The whole reply, head and all, to a client whose request's head did not come to its end: 408 if it took too
+    long, 431 if it is too large."""
+    error: MotiveError
+    if status == 408:
+        error = RequestTimeoutError("The head of the request did not come in time.")
+    else:
+        error = StatusError(status, "The head of the request is too large.", code="head_too_large")
+    dialect = Gateway.spoken_by(RequestHead("", "", 0, "/", "", {}))
+    status, headers, body = Gateway.error_reply(dialect, error, new_id())
+    response = http.Response.make(status, body, headers | {"connection": "close"})
+    return bytes(assemble_response(response))
 
 
 def to_origin(flow: http.HTTPFlow, origin: OriginServer) -> http.Request:

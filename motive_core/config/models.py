@@ -94,6 +94,11 @@ class Timing(Section):
         default=120, description="How long an answer, or a prompt without a call, is kept for a retry to fetch it."
     )
     session_ttl_s: Seconds = Field(default=3600, description="How long a session without calls lives.")
+    head_timeout_s: Seconds = Field(
+        default=30,
+        description="How long the head of a request may take from its first byte, and the first one of a connection to "
+        "the meeting point from there. Read at the start only.",
+    )
     cleanup_interval_s: Seconds = Field(default=30, description="How often idle sessions are looked for.")
 
 
