@@ -125,6 +125,7 @@ class Caller:
                 except OSError as error:
                     raise LostError(f"{manner}: {error}") from error
         except TimeoutError as error:
+            self.close()
             raise HungError(f"no end of a call after {HUNG_S:g} s: {manner}, latest bytes {self._latest!r}") from error
         except BaseException:
             self.close()

@@ -20,6 +20,7 @@ from urllib.parse import quote
 
 from bench.process import resident_kib
 from bench.proxies import MITMDUMP, REPOSITORY, StartError, free_ports
+from bench.soak.sides import PACED
 
 _START_DEADLINE_S: Final = 60.0
 _STOP_DEADLINE_S: Final = 10.0
@@ -28,8 +29,6 @@ _INHERITED: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH")
 _DEFECTS: Final = ("Traceback (most recent call last)", "mitmproxy has crashed", "background task failed", "ERROR")
 
 HOLD_S: Final = 8.0
-PACED: Final = "paced-"
-"""Sessions with this name get streamed replies word by word."""
 
 
 def config(more: Mapping[str, Any]) -> dict[str, Any]:

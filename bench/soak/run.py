@@ -13,8 +13,8 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
-from bench.soak.processes import PACED, SoakedProxy, Standing
-from bench.soak.sides import Answerer, Asker, Client, Role, Weather
+from bench.soak.processes import SoakedProxy, Standing
+from bench.soak.sides import PACED, Answerer, Asker, Client, Role, Weather
 from bench.soak.transcript import Transcript, faults
 from bench.soak.wires import WIRES
 

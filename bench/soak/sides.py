@@ -18,6 +18,9 @@ from bench.soak.transcript import Asked, Shown, Transcript
 from bench.soak.wires import Turn, Wire, WireError
 from motive_core.sources.pair import NOTICES
 
+PACED: Final = "paced-"
+"""Sessions with this name get streamed replies word by word, so what is said there is short."""
+
 _REMEMBERED_TURNS: Final = 6
 _RETRIES_FOR_SURE: Final = 3
 """So often a client tries again before it may think of something else."""
@@ -143,7 +146,7 @@ class Client:
         """Words that are said only once."""
         random = self.random
         secret = f"{random.getrandbits(64):016x}"
-        size = random.choice((0, 0, 0, 3, 30, 300))
+        size = random.choice((0, 0, 0, 3, 30) if self.model.startswith(PACED) else (0, 0, 0, 3, 30, 300))
         filler = "".join(f"{random.choice(_FILLERS)}{random.getrandbits(32):08x}" for _ in range(size))
         return f"{what} {number} {secret}{filler}."
 
