@@ -56,8 +56,9 @@ def allow_open_files() -> None:
 class Connections:
     """The connections of clients: those from which no request has come yet, and where each writes to.
 
-    ``head_timeout_s`` is how long a client of the meeting point may take from its connection to the end of its first
-    request's head. Those of the forward proxy may be tunnels, in which nothing can be asked for.
+    Twice ``head_timeout_s`` is how long a client of the meeting point may take from its connection to the end of its
+    first request's head: a head that was begun ends before, by an error that says so. Connections to the forward proxy
+    may be tunnels, in which nothing can be asked for.
     """
 
     def __init__(self, head_timeout_s: float) -> None:
@@ -77,7 +78,7 @@ class Connections:
         self._writers[client.id] = io.writer
         if isinstance(client.proxy_mode, ReverseMode):
             loop = asyncio.get_running_loop()
-            self._silent[client.id] = loop.call_later(self.head_timeout_s, self._cut, client.id, io)
+            self._silent[client.id] = loop.call_later(2 * self.head_timeout_s, self._cut, client.id, io)
 
     def asked(self, client: Client) -> None:
         """The head of a request of this client is here."""

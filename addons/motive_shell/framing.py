@@ -58,7 +58,8 @@ def frame(request: http.Request) -> None:
     """Give a whole request the framing that HTTP/1 needs: in HTTP/2 a body needs none, and mitmproxy passes it on to a
     service of HTTP/1 so, where it reads as the next request. Trailers go, as in HTTP/1."""
     request.trailers = None
-    if request.raw_content and "content-length" not in request.headers and "transfer-encoding" not in request.headers:
+    unframed = (request.is_http2 or request.is_http3) and "content-length" not in request.headers
+    if unframed and request.raw_content:
         request.headers["content-length"] = str(len(request.raw_content))
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import gc
 import logging
 import os
 import sys
@@ -82,6 +83,8 @@ class Runtime:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.origin.stop()
+        # What thousands of connections left behind need not be collected: the system takes it all, at once.
+        gc.freeze()
 
     async def _poll_config(self) -> None:
         while True:

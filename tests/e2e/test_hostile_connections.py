@@ -25,6 +25,7 @@ from tests.e2e.wire import RawClient, chat, request
 SLOW: Final = 200
 BURST: Final = 10_000
 BATCH: Final = 1000
+BURST_S: Final = 90.0
 MIB: Final = 1024 * 1024
 HEAD_S: Final = 1.0
 _SPARE_FILES: Final = 500
@@ -194,6 +195,7 @@ async def test_what_is_sent_while_a_call_is_held_is_bounded(start_proxy: StartPr
 # Very many
 
 
+@pytest.mark.timeout(240)
 def test_ten_thousand_connects_in_a_burst(start_proxy: StartProxy) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < BURST + _SPARE_FILES:
@@ -211,10 +213,11 @@ def test_ten_thousand_connects_in_a_burst(start_proxy: StartProxy) -> None:
                     one.settimeout(0)
                     with contextlib.suppress(BlockingIOError):
                         one.connect(proxy.meeting_address)
-            proxy.wait_for(lambda: descriptors(proxy) >= before + BURST, "not all connections were taken")
+            proxy.wait_for(lambda: descriptors(proxy) >= before + BURST, "not all connections were taken", BURST_S)
             check_health(proxy)
-        proxy.wait_for(lambda: descriptors(proxy) <= before, "descriptors are left")
+        proxy.wait_for(lambda: descriptors(proxy) <= before, "descriptors are left", BURST_S)
         check_health(proxy)
+        proxy.terminate()
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
