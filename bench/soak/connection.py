@@ -12,6 +12,7 @@ import contextlib
 import re
 import socket
 import struct
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
@@ -101,6 +102,7 @@ class Caller:
         self._random = random
         self._socket: socket.socket | None = None
         self._buffer = b""
+        self._latest_at = 0.0
         self._latest = b""
         """The last bytes that came, for the message of an error."""
 
@@ -126,7 +128,10 @@ class Caller:
                     raise LostError(f"{manner}: {error}") from error
         except TimeoutError as error:
             self.close()
-            raise HungError(f"no end of a call after {HUNG_S:g} s: {manner}, latest bytes {self._latest!r}") from error
+            ago_s = time.monotonic() - self._latest_at
+            raise HungError(
+                f"no end of a call after {HUNG_S:g} s: {manner}, latest bytes {ago_s:.1f} s ago: {self._latest!r}"
+            ) from error
         except BaseException:
             self.close()
             raise
@@ -281,3 +286,4 @@ class Caller:
             raise LostError(f"the connection ended after {self._buffer[:200]!r}")
         self._buffer += data
         self._latest = (self._latest + data)[-_LATEST_BYTES:]
+        self._latest_at = time.monotonic()

@@ -141,7 +141,11 @@ class Soak:
         for what, count in weather.counts.items():
             outcome.counts[what] = outcome.counts.get(what, 0) + count
         for transcript in transcripts:
-            outcome.faults += faults(transcript)
+            found = faults(transcript)
+            outcome.faults += found
+            if found:
+                path = self._proxy.folder / f"faulty-{transcript.session}.txt"
+                path.write_text("\n".join([*found, "", *transcript.log]), encoding="utf-8")
 
     async def _kill(self, random: Random) -> None:
         self._say("kill")
@@ -182,6 +186,7 @@ def _pair(name: str, weather: Weather, random: Random) -> tuple[Asker, Answerer]
             model=model,
             key=f"sk-{name}" if same_key else f"sk-{name}-{role}",
             agent=f"{wire.agent} {role}" if same_key else wire.agent,
+            asks=role == "asker",
             role=role if named else None,
             by_suffix=by_suffix,
             streams=random.choice((0.0, 1.0, 0.5)),

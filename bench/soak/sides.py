@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
@@ -70,6 +71,7 @@ class Client:
     model: str
     key: str
     agent: str
+    asks: bool
     role: Role | None
     by_suffix: bool
     streams: float
@@ -114,6 +116,16 @@ class Client:
         self.weather.count("calls")
         if manner != "plain":
             self.weather.count(manner)
+        began = time.time()
+        heard = await self._heard(caller, request, manner, streamed=streamed)
+        ended = f"{heard.words!r:.60}" if heard.words is not None else f"{heard.status or 'lost'} {heard.message}"
+        side = f"{'asker' if self.asks else 'answerer'} {self.wire.name}{' streamed' if streamed else ''}"
+        self.transcript.log.append(
+            f"{began:.3f} to {time.time():.3f} {side} {manner}, attempt {attempt}: {words!r:.60} -> {ended}"
+        )
+        return heard
+
+    async def _heard(self, caller: Caller, request: bytes, manner: Manner, *, streamed: bool) -> Heard:
         try:
             reply = await caller.call(request, manner)
         except LostError:
@@ -217,7 +229,9 @@ class Answerer:
         self._alone = alone
         """Whether there is one prompt at a time, so that another prompt proves that the last answer was taken."""
         self._answers = 0
-        self._expected_again = True
+        self._seen: set[str] = set()
+        self._again: set[str] = set()
+        """Of the prompts that were shown, those that may be shown once more: it lost a call since then, or joined."""
 
     async def run(self) -> None:
         """Answer until somebody ends the task."""
@@ -231,7 +245,7 @@ class Answerer:
             caller.close()
 
     def _join(self) -> str:
-        self._expected_again = True
+        self._again |= self._seen
         return self.client.random.choice(("/join", "ping"))
 
     async def _next(self, caller: Caller, words: str, shown: Shown | None) -> tuple[str, Shown | None]:
@@ -247,7 +261,8 @@ class Answerer:
                 if shown is not None and not heard.words.startswith((NOTICES["late"], _NOTICES_REFUSED)):
                     client.remember(words, heard.words)
                 return self._join(), None
-            lost = self._expected_again = True
+            lost = True
+            self._again |= self._seen
             attempt += 1
             await client.think(0.3)
             choice = client.random.random()
@@ -276,8 +291,9 @@ class Answerer:
             shown.taken = True
         if shown is not None:
             client.calm = False
-        now = Shown(prompt, self._expected_again)
-        self._expected_again = not client.wire.quotes
+        now = Shown(prompt, expected_again=prompt in self._again or not client.wire.quotes)
+        self._seen.add(prompt)
+        self._again.discard(prompt)
         client.transcript.shown.append(now)
         client.remember(words, prompt)
         await client.think()

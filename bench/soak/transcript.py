@@ -24,8 +24,8 @@ class Asked:
 
 @dataclass(slots=True)
 class Shown:
-    """A prompt as it came to the answerer, and what was said to it. ``expected_again``: the answerer had lost a call,
-    joined or left since it was shown something before, so a prompt may be shown twice. ``taken``: a reply proved that
+    """A prompt as it came to the answerer, and what was said to it. ``expected_again``: since this prompt was shown
+    before, the answerer lost a call, joined or left, so that it may be shown once more. ``taken``: a reply proved that
     one of these answers was taken."""
 
     words: str
@@ -36,12 +36,14 @@ class Shown:
 
 @dataclass(slots=True)
 class Transcript:
-    """Both sides of one session. ``oddities`` are replies that neither side should ever get."""
+    """Both sides of one session. ``oddities`` are replies that neither side should ever get; ``log`` is for who looks
+    into a fault."""
 
     session: str
     asked: list[Asked] = field(default_factory=list)
     shown: list[Shown] = field(default_factory=list)
     oddities: list[str] = field(default_factory=list)
+    log: list[str] = field(default_factory=list)
 
     @property
     def turns(self) -> int:
