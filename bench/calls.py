@@ -12,6 +12,8 @@ from typing import Any, Final, Literal
 type Side = Literal["asker", "answerer"]
 
 PATH: Final = "/v1/chat/completions"
+ADMIN_TOKEN: Final = "benchmark"
+"""What the proxies are told that the operator has."""
 _SYSTEM: Final = (
     "You are the narrator of a text adventure. You describe what the player sees, in two sentences at most, in the "
     "second person and in the present tense. You never decide what the player does. You keep to the facts that were "
@@ -49,8 +51,9 @@ def chat(where: str, host: str, body: bytes, side: Side) -> bytes:
 
 
 def get(path: str, host: str, method: str = "GET") -> bytes:
-    """A request without a body."""
-    return f"{method} {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: Benchmark/Admin 1.0\r\n\r\n".encode()
+    """A request without a body, of the operator."""
+    lines = f"{method} {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: Benchmark/Admin 1.0\r\n"
+    return f"{lines}X-Admin-Token: {ADMIN_TOKEN}\r\n\r\n".encode()
 
 
 def said(side: Side, number: int | str) -> str:

@@ -19,6 +19,7 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from bench.calls import ADMIN_TOKEN
 from bench.process import assign
 
 type Variant = Literal["plain", "constant", "motive", "motive-stock"]
@@ -71,7 +72,10 @@ def running(variant: Variant, site: Site, settings: Mapping[str, Any] | None = N
         process = subprocess.Popen(
             _command(variant, site, forward, meeting, settings or {}),
             cwd=site.folder,
-            env={name: os.environ[name] for name in _INHERITED if name in os.environ},
+            env={
+                **{name: os.environ[name] for name in _INHERITED if name in os.environ},
+                "MOTIVE_PROXY_ADMIN_TOKEN": ADMIN_TOKEN,
+            },
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

@@ -80,7 +80,7 @@ class BackgroundTable:
         reply = fill(task.reply, values)
         wanted = request.response_format
         if wanted is None or wanted.kind == "text":
-            return reply
+            return reply.removeprefix(_prefill(request))
         return _fitted(reply, wanted.schema if wanted.kind == "json_schema" else None, title)
 
 
@@ -89,6 +89,7 @@ class _Entry:
         self.name = entry.name
         self.reply = entry.reply
         match = entry.match
+        self._max_tokens = match.max_tokens
         self._message = Matcher(match.message) if match.message is not None else None
         self._system = Matcher(match.system) if match.system is not None else None
         self._headers = tuple((name, Matcher(regex)) for name, regex in match.header.items())
@@ -98,6 +99,9 @@ class _Entry:
         self, message: str | None, system: str, headers: Mapping[str, str], request: ChatRequest
     ) -> Mapping[str, str] | None:
         """The named groups if all conditions hold, else None."""
+        most = request.sampling.max_tokens
+        if self._max_tokens is not None and (most is None or most > self._max_tokens):
+            return None
         asked = [(regex, headers.get(name)) for name, regex in self._headers]
         asked += [(regex, _field(request.extra, path)) for path, regex in self._fields]
         if self._message is not None:
@@ -126,6 +130,12 @@ def _field(body: Json, path: list[str]) -> str | None:
             return str(body)
         case _:
             return None
+
+
+def _prefill(request: ChatRequest) -> str:
+    """The beginning of the reply that the request has in it: what is sent goes on from there."""
+    last = request.messages[-1] if request.messages else None
+    return last.text if last is not None and last.role == "assistant" else ""
 
 
 def _first_words(request: ChatRequest) -> str:

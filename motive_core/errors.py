@@ -7,20 +7,22 @@ their message.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 
 class MotiveError(Exception):
     """Base of every error that reaches a client.
 
-    ``status`` is the HTTP status, ``code`` a stable snake_case name, ``retryable`` whether the same request may
-    succeed later: if it is False the reply carries ``x-should-retry: false``, which the vendors' SDKs honour.
-    ``param`` names the offending field of the request, if there is one. ``retry_after_s`` becomes ``Retry-After``.
+    ``status`` is the HTTP status, ``code`` a stable snake_case name, ``param`` names the offending field of the
+    request, if there is one. ``retryable`` tells whether the same request may succeed later: if it may, the reply
+    carries ``Retry-After`` (``retry_after_s``, one second if not given), else ``x-should-retry: false``, which the
+    vendors' SDKs honour. An error that is told when to try again is one that may be mended so.
     """
 
     status: ClassVar[int] = 500
     default_code: ClassVar[str] = "internal_error"
-    retryable: ClassVar[bool] = False
+    mendable: ClassVar[bool] = False
+    """Whether errors of this class are ``retryable``, if nothing else is said."""
 
     def __init__(
         self,
@@ -34,7 +36,8 @@ class MotiveError(Exception):
         self.message = message
         self.code = code or self.default_code
         self.param = param
-        self.retry_after_s = retry_after_s
+        self.retryable = self.mendable or retry_after_s is not None
+        self.retry_after_s = retry_after_s or 1.0
 
 
 class BadRequestError(MotiveError):
@@ -119,7 +122,7 @@ class UpstreamError(MotiveError):
 
     status = 502
     default_code = "upstream_failed"
-    retryable = True
+    mendable = True
 
 
 class UnavailableError(MotiveError):
@@ -127,6 +130,14 @@ class UnavailableError(MotiveError):
 
     status = 503
     default_code = "unavailable"
+
+
+class StoreError(MotiveError):
+    """What the call would change cannot be written to the store: the disk is full, say. Nothing was changed."""
+
+    status = 503
+    default_code = "store_failed"
+    retryable = True
 
 
 class HoldTimeoutError(MotiveError):
@@ -141,15 +152,40 @@ class OverloadedError(MotiveError):
 
     status = 529
     default_code = "overloaded"
-    retryable = True
+    mendable = True
 
 
 class StatusError(MotiveError):
     """An error whose status is decided at run time: a vendor's own, relayed in another dialect."""
 
-    def __init__(self, status: int, message: str, *, code: str | None = None, param: str | None = None) -> None:
-        super().__init__(message, code=code or "upstream_error", param=param)
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        code: str | None = None,
+        param: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message, code=code or "upstream_error", param=param, retry_after_s=retry_after_s)
         self.status = status  # type: ignore[misc]  # the one class whose status belongs to the instance
+
+
+_RETRIED: Final = frozenset({408, 409, 429})
+"""Statuses below 500 upon which the vendors' SDKs try again."""
+
+
+def error_of(status: int, message: str) -> MotiveError:
+    """An error of this status (400 to 599), as the vendors' services have it: with what its clients go by."""
+    again_s = 1.0 if status in _RETRIED or status >= 500 else None
+    known = {one.status: one for one in _every_class(MotiveError) if one is not StatusError}
+    if status in known:
+        return known[status](message, retry_after_s=again_s)
+    return StatusError(status, message, retry_after_s=again_s)
+
+
+def _every_class(cls: type[MotiveError]) -> list[type[MotiveError]]:
+    return [one for sub in cls.__subclasses__() for one in (sub, *_every_class(sub))]
 
 
 class ConfigError(Exception):

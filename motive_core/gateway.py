@@ -13,13 +13,12 @@ import secrets
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
-from ipaddress import ip_address
 from typing import Any, Final
-from urllib.parse import unquote
 
+from motive_core.access import ANYBODY, INTERNAL_HOST, Caller, Guard
 from motive_core.backends import Backend, MemoryBackend
 from motive_core.background import BackgroundTable
-from motive_core.config import Config, glob_regex
+from motive_core.config import Config, Hashed
 from motive_core.content import check_values, decode_body
 from motive_core.dialects import DIALECTS, Dialect, ModelInfo, RequestHead
 from motive_core.errors import (
@@ -27,24 +26,35 @@ from motive_core.errors import (
     MotiveError,
     NotFoundError,
     PayloadTooLargeError,
-    PermissionDeniedError,
     StatusError,
     UnavailableError,
     UpgradeRequiredError,
 )
 from motive_core.exchange import Exchange, Listener, Port
-from motive_core.relay import is_retry
-from motive_core.routing import Answer, CallFacts, Decision, HostTable, Pass, Reject, Router, credential_identity
+from motive_core.heartbeats import Heartbeats
+from motive_core.kept import KeptStore
+from motive_core.relay import CommandReader, is_retry
+from motive_core.routing import (
+    Answer,
+    CallFacts,
+    Decision,
+    HostTable,
+    Pass,
+    Reject,
+    Router,
+    credential_identity,
+    split_model,
+)
 from motive_core.session import Session, answerer_present, asker_present
 from motive_core.sidecalls import SideCalls
 from motive_core.sources import PairSource
 
 logger = logging.getLogger(__name__)
 
-INTERNAL_HOST: Final = "motive.internal"
-"""The name by which clients of the forward proxy reach the meeting point. It never leaves the proxy."""
-
-_ADMIN_PATH: Final = "/admin"
+_ADMIN_TOKEN_BYTES: Final = 24
+_CHALLENGE: Final = 'Bearer realm="motive"'
+_RESTART_S: Final = 2.0
+"""About what a restart takes."""
 _SHOWN_CHARACTERS: Final = 200
 
 _VERSION: Final = "0.1.0"
@@ -55,18 +65,19 @@ _RESPONSES_PATH: Final = "/responses"
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """A call as it came. ``body`` is raw, still in its content encoding."""
+    """A call as it came. ``body`` is raw, still in its content encoding. ``caller`` is who was admitted at the meeting
+    point; the forward proxy asks nobody."""
 
     listener: Listener
     head: RequestHead
     client_host: str
     body: bytes
+    caller: Caller = ANYBODY
 
-
-def is_operators(head: RequestHead) -> bool:
-    """Whether a request is for the operator; pages of other origins may not read what is there. Whoever routes it reads
-    its path decoded, so it is judged so."""
-    return unquote(head.path).startswith(_ADMIN_PATH)
+    @property
+    def credential(self) -> str | None:
+        """By what its client is told from others: its key's name, or what else it presents."""
+        return self.caller.credential or credential_identity(self.head.headers, self.head.query)
 
 
 def steady_clock() -> Callable[[], float]:
@@ -79,20 +90,29 @@ class Gateway:
     """See the module. Made within a running event loop, or before it; used only within it."""
 
     def __init__(
-        self, config: Config, *, backend: Backend | None = None, clock: Callable[[], float] | None = None
+        self,
+        config: Config,
+        *,
+        backend: Backend | None = None,
+        kept: KeptStore | None = None,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self.clock = clock or steady_clock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._started_at = self.clock()
         self.closing = False
+        self._backend = backend or MemoryBackend()
+        self.admin_token = secrets.token_urlsafe(_ADMIN_TOKEN_BYTES)
+        """Holds where the configuration names none."""
         self.pair = PairSource(
-            backend or MemoryBackend(),
+            self._backend,
             clock=self.clock,
             spawn=self.spawn,
             join_words=config.join_words,
+            commands=CommandReader(config.commands),
             max_sessions=config.limits.max_sessions,
         )
-        self.side = SideCalls(self.clock, config.timing.session_ttl_s, self._models)
+        self.side = SideCalls(self.clock, config.timing.session_ttl_s, self._models, kept)
         self.configure(config)
 
     def configure(self, config: Config) -> None:
@@ -101,8 +121,10 @@ class Gateway:
         self.hosts = HostTable(config)
         self._router = Router(config)
         self._background = BackgroundTable(config)
-        self._origins = [glob_regex(origin) for origin in config.cors_origins]
+        self._heartbeats = Heartbeats(config)
+        self.guard = Guard(config, Hashed.of(self.admin_token))
         self.pair.join_words = config.join_words
+        self.pair.commands = CommandReader(config.commands)
         self.pair.max_sessions = config.limits.max_sessions
         self.side.kept.keep_s = config.timing.session_ttl_s
 
@@ -166,12 +188,21 @@ class Gateway:
         status = dialect.error_status(error)
         return status, dialect.error_headers(error, exchange), dialect.render_error(error, exchange)
 
+    def refused(self, head: RequestHead, error: MotiveError, client_host: str) -> tuple[int, dict[str, str], bytes]:
+        """The reply to a request that was not admitted to the meeting point."""
+        asked = f"{_shortened(head.method)} {_shortened(head.path)}"
+        logger.info("not admitted client=%s code=%s request=%r", client_host, error.code, asked)
+        status, headers, body = self.error_reply(self.spoken_by(head), error, new_id())
+        challenge = {"www-authenticate": _CHALLENGE} if status == 401 else {}
+        return status, headers | challenge | self.guard.pages.cors_headers(head), body
+
     async def serve(self, incoming: Incoming, dialect: Dialect) -> tuple[int, Mapping[str, str], bytes]:
         """The reply to a call beside the chat, which ``side_of`` said is this dialect's: status, headers and body.
         Never raises."""
         exchange = new_id()
         try:
-            reply = await self.side.serve(dialect, incoming.head, self._body(incoming))
+            body, may_use = self._body(incoming), incoming.caller.may_use
+            reply = await self.side.serve(dialect, incoming.head, body, incoming.credential, may_use)
         except MotiveError as error:
             status, headers, body = self.error_reply(dialect, error, exchange)
         except Exception:
@@ -216,7 +247,7 @@ class Gateway:
             if forward:
                 port.pass_through(None)
                 return None
-            raise UnavailableError("The proxy is shutting down.", code="shutting_down")
+            raise _shutting_down()
         try:
             request = dialect.parse_request(self._body(incoming), incoming.head)
         except MotiveError:
@@ -225,7 +256,7 @@ class Gateway:
             port.pass_through(None)  # not ours to judge: the real service will say what is wrong with it
             return None
         head = incoming.head
-        credential = credential_identity(head.headers, head.query)
+        credential = incoming.credential
         came = request
         request, continues = self.side.continue_kept(dialect, request, credential, forward=forward)
         facts = CallFacts(
@@ -238,16 +269,18 @@ class Gateway:
             client_host=incoming.client_host,
             credential=credential,
             request=request,
+            bound_role=incoming.caller.role,
         )
         decision: Decision = self._router.decide(facts)
         match decision:
             case Reject(error=error):
                 raise error
             case Pass():
+                incoming.caller.check(split_model(request.model)[0])
                 port.pass_through(decision.service, dialect.render_request(request) if continues else None)
                 return None
             case Answer():
-                pass
+                incoming.caller.check(decision.session)
         exchange = Exchange(
             exchange=exchange_id,
             session=decision.session,
@@ -262,12 +295,27 @@ class Gateway:
             service=decision.service,
             pace_tokens_per_s=decision.pace_tokens_per_s,
             extra_headers=self._cors(incoming),
+            fallback=decision.fallback or "",
+            passes_at_exit=decision.passes_at_exit,
             keep=lambda request, reply: self.side.kept.add(request, reply, credential, came),
             continues=continues,
         )
         if not await self._is_background(exchange, decision):
             await self.pair.accept(exchange, decision, is_retry(head.headers))
+            self._keep_alive(exchange, decision)
         return exchange
+
+    def _keep_alive(self, exchange: Exchange, decision: Answer) -> None:
+        stream = exchange.request.stream
+        allowed = decision.heartbeats == "auto" or (decision.heartbeats == "stream" and stream)
+        if exchange.ending is not None or not allowed:
+            return
+        rules = decision.rules
+        deadline_in_s = max(rules.hold_timeout_s, rules.handshake_timeout_s)
+        headers = exchange.head.headers
+        beat = self._heartbeats.plan(exchange.dialect.name, headers, stream=stream, deadline_in_s=deadline_in_s)
+        if beat is not None:
+            exchange.keep_alive(beat)
 
     def _body(self, incoming: Incoming) -> bytes:
         limit = self.config.limits.body_limit_bytes
@@ -294,52 +342,7 @@ class Gateway:
         return True
 
     def _cors(self, incoming: Incoming) -> dict[str, str]:
-        return self.cors_headers(incoming.head)
-
-    def cors_headers(self, head: RequestHead) -> dict[str, str]:
-        """Headers that let a page of another origin read a reply. See the Fetch standard, section 3.3: an origin is
-        allowed, credentials (cookies) never are."""
-        origin = head.headers.get("origin")
-        if origin is None or not self._is_allowed(origin):
-            return {}
-        return {
-            "access-control-allow-origin": origin,
-            "access-control-expose-headers": "*, x-request-id, request-id, x-motive-session",
-            "vary": "origin",
-        }
-
-    def _is_allowed(self, origin: str) -> bool:
-        return any(pattern.fullmatch(origin) for pattern in self._origins)
-
-    def refuse_page(self, head: RequestHead) -> tuple[int, dict[str, str], bytes] | None:
-        """The reply to a page that may not call the meeting point; None for everybody else.
-
-        A browser sends simple requests without asking first, and reads a reply or not; by then a stranger's page would
-        have answered an app. It always names the page's origin with a POST. A name that a page made point here (DNS
-        rebinding) shows in ``Host``: the operator's paths are served under this machine's own names only.
-        """
-        origin = head.headers.get("origin")
-        if origin is not None and not self._is_allowed(origin):
-            message = (
-                f"Pages of {origin} may not call this proxy: cors_origins in the configuration names those that may."
-            )
-        elif is_operators(head) and not _is_own_name(head.host):
-            message = f"{_ADMIN_PATH} is not served under the name {head.host}; use an address."
-        else:
-            return None
-        error = PermissionDeniedError(_readable(message), code="origin_not_allowed")
-        return self.error_reply(self.spoken_by(head), error, new_id())
-
-    def preflight(self, head: RequestHead) -> dict[str, str]:
-        """Headers of the reply to a preflight: what the SDK asks for is what it may send."""
-        headers = self.cors_headers(head)
-        if headers:
-            headers["access-control-allow-methods"] = "GET, POST, DELETE, OPTIONS"
-            headers["access-control-allow-headers"] = head.headers.get("access-control-request-headers", "*")
-            headers["access-control-max-age"] = "600"
-            if head.headers.get("access-control-request-private-network") == "true":
-                headers["access-control-allow-private-network"] = "true"
-        return headers
+        return self.guard.pages.cors_headers(incoming.head)
 
     async def delivered(self, exchange: Exchange) -> None:
         """The reply to an exchange was handed to its client."""
@@ -357,6 +360,10 @@ class Gateway:
         """The operator let the real service answer an exchange."""
         await self.pair.released(exchange)
 
+    async def restore(self) -> None:
+        """Take over what the last process left in the store."""
+        await self.pair.restore()
+
     async def sweep(self) -> None:
         """Let time pass everywhere; to be called every ``cleanup_interval_s``."""
         self.side.kept.expire()
@@ -365,7 +372,7 @@ class Gateway:
     def shut_down(self) -> None:
         """End every held call with an error in its dialect; take no new ones."""
         self.closing = True
-        self.pair.stop(UnavailableError("The proxy is shutting down.", code="shutting_down"))
+        self.pair.stop(_shutting_down())
 
     # What the origin tells
 
@@ -376,6 +383,7 @@ class Gateway:
             "version": _VERSION,
             "uptime_s": round(self.clock() - self._started_at, 3),
             "held": len(self.pair.held),
+            "store": self._backend.problem or "ok",
         }
 
     async def sessions(self) -> list[dict[str, Any]]:
@@ -394,6 +402,7 @@ class Gateway:
                     "dialect": exchange.dialect.name,
                     "listener": exchange.listener,
                     "client": exchange.client_host,
+                    "credential": exchange.credential,
                     "user_agent": _readable(exchange.head.headers.get("user-agent", "")),
                     "stream": exchange.request.stream,
                     "held_for_s": round(now - exchange.arrived_at, 3),
@@ -432,7 +441,7 @@ class Gateway:
 
     def refuse(self, head: RequestHead, status: int) -> tuple[int, Mapping[str, str], bytes]:
         """See ``origin.Site``."""
-        extra = {} if is_operators(head) else self.cors_headers(head)
+        extra = self.guard.pages.cors_headers(head)
         if status == 404 and (allowed := self._methods_of(head)):
             status = 405
             extra["allow"] = ", ".join(allowed)
@@ -449,16 +458,9 @@ class Gateway:
         return [one.method for one in heads if self.dialect_of(one) is not None or self.side_of(one) is not None]
 
 
-def _is_own_name(host: str) -> bool:
-    """Whether a ``Host`` cannot be a stranger's: an address, this machine's name for itself, or ours."""
-    name = host.lower().strip("[]")
-    if name in ("localhost", INTERNAL_HOST) or name.endswith(".localhost"):
-        return True
-    try:
-        ip_address(name)
-    except ValueError:
-        return False
-    return True
+def _shutting_down() -> MotiveError:
+    """Its client comes back, and finds its session as it was, if the proxy does."""
+    return UnavailableError("The proxy is shutting down.", code="shutting_down", retry_after_s=_RESTART_S)
 
 
 def _readable(text: str) -> str:
@@ -476,4 +478,4 @@ def new_id() -> str:
     return secrets.token_hex(12)
 
 
-__all__ = ["Gateway", "Incoming", "is_operators", "new_id", "steady_clock"]
+__all__ = ["INTERNAL_HOST", "Gateway", "Incoming", "new_id", "steady_clock"]

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import sys
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Protocol
 
 from pydantic_core import to_json
 
@@ -59,17 +59,54 @@ class _Entry:
     link: _Link
 
 
+@dataclass(frozen=True, slots=True)
+class StoredReply:
+    """A kept reply as a store has it. ``previous`` is the kept reply that its conversation goes on from, ``size`` what
+    it takes beside that one."""
+
+    kept: KeptReply
+    credential: str | None
+    at: float
+    previous: str | None
+    size: int
+
+
+class KeptStore(Protocol):
+    """Where kept replies outlive the process. What cannot be stored now is stored later; nothing is ever raised."""
+
+    def all(self) -> Iterable[StoredReply]:
+        """Every reply, oldest first; asked once, before all else."""
+        ...
+
+    def add(self, stored: StoredReply) -> None:
+        """Store a reply; it is safe when this returns."""
+        ...
+
+    def remove(self, reply_id: str) -> None:
+        """Forget a reply, in a moment."""
+        ...
+
+
 class KeptReplies:
-    """By id. ``clock`` gives seconds that never go back; ``keep_s`` is how long a reply is kept.
+    """By id. ``clock`` gives seconds that never go back; ``keep_s`` is how long a reply is kept; what is in ``store``
+    is kept already.
 
     A conversation shares its older messages with the replies that were kept before: those are counted once, for as long
     as a kept reply refers to them."""
 
-    def __init__(self, clock: Callable[[], float], keep_s: float) -> None:
+    def __init__(self, clock: Callable[[], float], keep_s: float, store: KeptStore | None = None) -> None:
         self._clock = clock
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._size = 0
+        self._store = store
         self.keep_s = keep_s
+        for stored in store.all() if store is not None else ():
+            request, reply = stored.kept.request, stored.kept.reply
+            is_whole = stored.previous is None or stored.previous in self._entries
+            size = stored.size if is_whole else _bytes_of_request(request) + _bytes_of_reply(reply)
+            # A clock that was set back makes nothing last longer.
+            self._take(replace(stored, at=min(stored.at, clock()), size=size))
+        self._bound()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -85,17 +122,30 @@ class KeptReplies:
         before = None if came is None or came.previous is None else self._entries.get(came.previous)
         own = request if came is None or before is None else came
         size = _bytes_of_request(own) + _bytes_of_reply(reply)
-        link = _Link(size, None, size) if before is None else _Link(size, before.link, before.link.whole + size)
-        places = _PLACE_BYTES * len(request.messages)
-        if link.whole + places > _KEPT_BYTES:
-            return  # rather than drop those of everybody else
+        previous = came.previous if came is not None and before is not None else None
+        # Without the body, which may hold the same pictures once more.
+        stored = StoredReply(KeptReply(replace(request, raw=b""), reply), credential, self._clock(), previous, size)
+        if self._take(stored) and self._store is not None:
+            self._store.add(stored)
+        self._bound()
+
+    def _take(self, stored: StoredReply) -> bool:
+        """Put a reply into memory. Gives False, and leaves it, if its conversation takes all the room there is."""
+        before = self._entries.get(stored.previous) if stored.previous is not None else None
+        whole = stored.size + (before.link.whole if before is not None else 0)
+        places = _PLACE_BYTES * len(stored.kept.request.messages)
+        if whole + places > _KEPT_BYTES:
+            return False  # rather than drop those of everybody else
+        link = _Link(stored.size, before.link if before is not None else None, whole)
         if link.before is not None:
             link.before.users += 1
-        self._drop(reply.reply_id)
-        # Without the body, which may hold the same pictures once more.
-        kept = KeptReply(replace(request, raw=b""), reply)
-        self._entries[reply.reply_id] = _Entry(kept, credential, self._clock(), places, link)
-        self._size += places + size
+        self._drop(stored.kept.reply.reply_id)
+        self._entries[stored.kept.reply.reply_id] = _Entry(stored.kept, stored.credential, stored.at, places, link)
+        self._size += places + stored.size
+        return True
+
+    def _bound(self) -> None:
+        """Keep to the limits."""
         while len(self._entries) > _KEPT or self._size > _KEPT_BYTES:
             self._drop(next(iter(self._entries)))
         self.expire()
@@ -124,6 +174,8 @@ class KeptReplies:
         entry = self._entries.pop(reply_id, None)
         if entry is None:
             return
+        if self._store is not None:
+            self._store.remove(reply_id)
         self._size -= entry.size
         link: _Link | None = entry.link
         while link is not None:

@@ -11,28 +11,33 @@ from collections.abc import Awaitable, Callable, Sequence
 from motive_core.dialects import Dialect, ModelInfo, RequestHead, SideCall, WireReply
 from motive_core.errors import BadRequestError
 from motive_core.ir import ChatRequest
-from motive_core.kept import KeptReplies
-from motive_core.routing import credential_identity
+from motive_core.kept import KeptReplies, KeptStore
 
 
 class SideCalls:
-    """``clock`` gives seconds that never go back, ``keep_s`` is how long replies are kept, ``models`` gives what there
-    is to talk to."""
+    """``clock`` gives seconds that never go back, ``keep_s`` is how long replies are kept, and ``store`` where;
+    ``models`` gives what there is to talk to."""
 
     def __init__(
-        self, clock: Callable[[], float], keep_s: float, models: Callable[[], Awaitable[Sequence[ModelInfo]]]
+        self,
+        clock: Callable[[], float],
+        keep_s: float,
+        models: Callable[[], Awaitable[Sequence[ModelInfo]]],
+        store: KeptStore | None = None,
     ) -> None:
-        self.kept = KeptReplies(clock, keep_s)
+        self.kept = KeptReplies(clock, keep_s, store)
         self._models = models
 
-    async def serve(self, dialect: Dialect, head: RequestHead, body: bytes) -> WireReply:
-        """Answer a call that the dialect said it serves. Raises ``MotiveError``."""
-        credential = credential_identity(head.headers, head.query)
+    async def serve(
+        self, dialect: Dialect, head: RequestHead, body: bytes, credential: str | None, may_use: Callable[[str], bool]
+    ) -> WireReply:
+        """Answer a call that the dialect said it serves, for the client of this credential, which learns of no model
+        but those that it ``may_use``. Raises ``MotiveError``."""
         return dialect.serve(
             SideCall(
                 head,
                 body,
-                await self._models(),
+                [model for model in await self._models() if may_use(model.model)],
                 kept=lambda reply_id: self.kept.find(reply_id, credential),
                 forget=lambda reply_id: self.kept.forget(reply_id, credential),
             )

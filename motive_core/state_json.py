@@ -9,28 +9,43 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Final, Literal, TypeAliasType, cast, get_args, get_origin, get_type_hints
 
-from motive_core.ir import Json
-from motive_core.session import Session
+from motive_core.ir import ChatRequest, Json, Message, Reply
+from motive_core.session import Answer, Prompt, Session, Unsolicited
+
+type Storable = Session | Prompt | Answer | Unsolicited | ChatRequest | Message | Reply
 
 _TAG: Final = "is"
+_AS_IT_IS: Final[tuple[Any, ...]] = (Json, str, int, float, bool, tuple[str, ...])
+"""Types of fields whose values ``json.dumps`` takes."""
 
 
 def dump_session(session: Session) -> dict[str, Json]:
     """The state as values that ``json.dumps`` takes. Shares what a part holds as JSON (``raw``, ``extra``) with it."""
-    return cast(dict[str, Json], _dump(session))
+    return dump(session)
 
 
 def load_session(data: Json) -> Session:
     """The state that ``dump_session`` gave this for. Raises ``ValueError``, which names the place, for all else."""
+    return load(Session, data, "session")
+
+
+def dump(value: Storable, names: Collection[str] | None = None) -> dict[str, Json]:
+    """A value as ``dump_session`` has it; only these fields of it, if ``names`` are given."""
+    return _dump_object(value, names)
+
+
+def load[T: Storable](kind: type[T], data: Json, where: str) -> T:
+    """The value that ``dump`` gave this for. Raises ``ValueError``, which names the place, for all else."""
     try:
-        return cast(Session, _loader(Session)(data, "session"))
+        loader: _Loader = _loader(cast(Any, kind))
+        return cast(T, loader(data, where))
     except RecursionError:
-        raise ValueError("session: nested too deeply") from None
+        raise ValueError(f"{where}: nested too deeply") from None
 
 
 def _dump(value: Any) -> Json:
@@ -40,11 +55,16 @@ def _dump(value: Any) -> Json:
         return dict(value)
     if not dataclasses.is_dataclass(value):
         return value
-    data: dict[str, Json] = {_TAG: type(value).__name__}
-    for name, default, kind in _fields(value.__class__):
-        item = getattr(value, name)
-        if default is dataclasses.MISSING or item != default:
-            data[name] = item if kind is Json else _dump(item)
+    return _dump_object(value, None)
+
+
+def _dump_object(value: Any, names: Collection[str] | None) -> dict[str, Json]:
+    data: dict[str, Json] = {_TAG: value.__class__.__name__}
+    for name, default, _, is_json in _fields(value.__class__):
+        if names is None or name in names:
+            item = getattr(value, name)
+            if default is dataclasses.MISSING or (item is not default and item != default):
+                data[name] = item if is_json else _dump(item)
     return data
 
 
@@ -53,10 +73,13 @@ type _Loader = Callable[[Json, str], Any]
 
 
 @cache
-def _fields(cls: type) -> tuple[tuple[str, Any, Any], ...]:
-    """Name, default and type of each field."""
+def _fields(cls: Any) -> tuple[tuple[str, Any, Any, bool], ...]:
+    """Name, default and type of each field, and whether ``json.dumps`` takes its value as it is."""
     types = get_type_hints(cls)
-    return tuple((field.name, field.default, types[field.name]) for field in dataclasses.fields(cls))
+    return tuple(
+        (field.name, field.default, types[field.name], types[field.name] in _AS_IT_IS)
+        for field in dataclasses.fields(cls)
+    )
 
 
 @cache
@@ -89,11 +112,11 @@ def _object_loader(kinds: tuple[Any, ...]) -> _Loader:
         if not isinstance(tag, str) or tag not in classes:
             raise ValueError(f"{where}: expected {' or '.join(classes)}")
         fields = _fields(classes[tag])
-        missing = [name for name, default, _ in fields if default is dataclasses.MISSING and name not in data]
-        unknown = data.keys() - {_TAG, *(name for name, _, _ in fields)}
+        missing = [name for name, default, *_ in fields if default is dataclasses.MISSING and name not in data]
+        unknown = data.keys() - {_TAG, *(name for name, *_ in fields)}
         if missing or unknown:
             raise ValueError(f"{where}: fields missing: {missing}, unknown: {sorted(map(str, unknown))}")
-        values = {name: _loader(kind)(data[name], f"{where}.{name}") for name, _, kind in fields if name in data}
+        values = {name: _loader(kind)(data[name], f"{where}.{name}") for name, _, kind, _ in fields if name in data}
         return classes[tag](**values)
 
     return load

@@ -24,12 +24,20 @@ LAYERS: Final[tuple[frozenset[str], ...]] = (
         {
             "motive_core.exchange",
             "motive_core.kept",
-            "motive_core.relay",
             "motive_core.state_json",
             "motive_core.config",
         }
     ),
-    frozenset({"motive_core.routing", "motive_core.background", "motive_core.backends"}),
+    frozenset(
+        {
+            "motive_core.routing",
+            "motive_core.background",
+            "motive_core.heartbeats",
+            "motive_core.relay",
+            "motive_core.backends",
+        }
+    ),
+    frozenset({"motive_core.access"}),
     frozenset({"motive_core.sources", "motive_core.origin", "motive_core.sidecalls"}),
     frozenset({"motive_core.gateway"}),
     frozenset({"motive_shell"}),
@@ -46,7 +54,19 @@ first word (``anthropic_messages``, ``anthropic_reply``) are one thing in severa
 
 PURE: Final = frozenset(
     f"motive_core.{name}"
-    for name in ("errors", "ir", "stream", "framing", "estimate", "content", "session", "dialects", "relay", "routing")
+    for name in (
+        "errors",
+        "ir",
+        "stream",
+        "framing",
+        "estimate",
+        "content",
+        "session",
+        "dialects",
+        "relay",
+        "routing",
+        "access",
+    )
 )
 """What takes ``now`` and ``new_id`` as arguments and waits for nothing."""
 

@@ -8,33 +8,38 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from mitmproxy import connection, ctx, exceptions, http, tls
 from mitmproxy.addonmanager import Loader
 from mitmproxy.log import ALERT
 from mitmproxy.net.tls import starts_like_tls_record
 from mitmproxy.proxy import layer, layers, server_hooks
-from mitmproxy.proxy.mode_specs import ReverseMode
+from mitmproxy.proxy.mode_specs import ReverseMode, UpstreamMode
 
+from motive_core.access import ANYBODY, Rank, is_preflight
 from motive_core.config import DEFAULT_CONFIG_NAME
-from motive_core.errors import BadRequestError, ConfigError, UnavailableError
+from motive_core.dialects import RequestHead
+from motive_core.errors import AuthenticationError, BadRequestError, ConfigError, MotiveError, UnavailableError
 from motive_shell import fast_messages
 from motive_shell.banner import announce
-from motive_shell.connections import allow_open_files, deepen_backlogs, lift_connection_limit
+from motive_shell.connections import allow_open_files, ask_for_no_password, deepen_backlogs, lift_connection_limit
+from motive_shell.exposure import is_loopback, narrow, retreat, why_exposed, why_open
 from motive_shell.fast_dispatch import FastDispatch
 from motive_shell.fast_writes import gather_writes
-from motive_shell.flows import ROLE_HEADER, FlowPort, head_of, incoming_of, listener_of, respond
+from motive_shell.flows import ROLE_HEADER, FlowPort, head_of, incoming_of, listener_of, respond, withdraw
 from motive_shell.framing import HeadBounds, frame, mend, without_trailers
 from motive_shell.logs import keep_secrets
 from motive_shell.runtime import Runtime, runtime_of
-from motive_shell.site import LONGEST_TARGET, is_preflight, refusal, to_origin
+from motive_shell.site import LONGEST_TARGET, refusal, to_origin
 from motive_shell.trust import CERTIFICATE, write_bundle
 
 logger = logging.getLogger(__name__)
 
 _DRAIN_S: Final = 2.0
+_LISTENING_OPTIONS: Final = frozenset({"mode", "listen_host", "proxyauth"})
 _HTTP2_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\n"
 _STREAMED_UPLOAD_BYTES: Final = 1024 * 1024
 _REPOSITORY: Final = Path(__file__).resolve().parents[2]
@@ -63,6 +68,7 @@ class Motive:
         # Eager connects to the upstream server of a reverse listener before the request is known; there is none.
         # A streamed reply that is passed on would not be kept for the views otherwise.
         ctx.options.update(connection_strategy="lazy", keep_host_header=True, store_streamed_bodies=True)
+        narrow(ctx.options)
 
     def configure(self, updated: set[str]) -> None:
         """Read the configuration, and refuse options that would break holding.
@@ -91,6 +97,8 @@ class Motive:
                     f"motive: {option} must not be set: a call has to be read whole before it can be held, "
                     "and its size is limited by limits.body_limit_bytes in the configuration"
                 )
+        if not updated.isdisjoint(_LISTENING_OPTIONS) and (why := why_exposed(ctx.options, self._runtime.config)):
+            raise exceptions.OptionsError(f"motive: {why}")
 
     def running(self) -> asyncio.Task[None] | None:
         """Start serving. Gives the task, which mitmproxy awaits; a coroutine would end its script watcher."""
@@ -103,6 +111,9 @@ class Motive:
         master = ctx.master
         keep_secrets(master.addons.get("dumper"))
         allow_open_files()
+        proxyserver = master.addons.get("proxyserver")
+        if proxyserver is not None:
+            await retreat(proxyserver.servers, ctx.options)
         deepen_backlogs(master)
         HeadBounds(self._configured().config.timing.head_timeout_s, refusal).install()
         mode = self._configured().config.fast_dispatch
@@ -111,16 +122,22 @@ class Motive:
             dispatch.install()
             fast_messages.install()
             self._configured().gathers_writes = True
-        self._announce()
+        if proxyserver is not None:
+            # Asked by options before; a name may have led to another address since.
+            if why := why_open(proxyserver.servers, ctx.options, self._configured().config):
+                logger.error(f"motive: {why}")
+                master.shutdown()
+                return
+            self._configured().is_guarded = True
+            self._announce(proxyserver.servers)
         for warning in self._configured().config.warnings:
             logger.warning(warning)
 
-    def _announce(self) -> None:
-        proxyserver = ctx.master.addons.get("proxyserver")
-        if proxyserver is not None:
-            confdir = Path(ctx.options.confdir).expanduser()
-            bundle = write_bundle(confdir)
-            logger.log(ALERT, announce(proxyserver.servers, confdir / CERTIFICATE, bundle))
+    def _announce(self, servers: Iterable[Any]) -> None:
+        confdir = Path(ctx.options.confdir).expanduser()
+        bundle, gateway = write_bundle(confdir), self._configured().gateway
+        token = gateway.admin_token if gateway.config.access.admin_token is None else None
+        logger.log(ALERT, announce(servers, confdir / CERTIFICATE, bundle, token))
 
     def done(self) -> asyncio.Task[None] | None:
         """At exit, end every call with an error first. At a reload of the script, nothing ends."""
@@ -137,8 +154,13 @@ class Motive:
     # Connections
 
     def client_connected(self, client: connection.Client) -> None:
-        """See ``connections``."""
+        """See ``connections``. mitmproxy may have bound an address, for a moment, that it was not to listen on."""
+        if not self._configured().is_guarded and not is_loopback(client.sockname[0]):
+            client.error = "Motive is starting."
+            return
         lift_connection_limit(ctx.master, client)
+        if isinstance(client.proxy_mode, ReverseMode) and self._configured().gateway.guard.asks_for_keys:
+            ask_for_no_password(ctx.master, client)
         if self._configured().gathers_writes:
             gather_writes(ctx.master, client, client)
         self._configured().connections.came(ctx.master, client)
@@ -185,74 +207,110 @@ class Motive:
     # Flows
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
-        """Let a large upload that is no LLM call go on as it comes, rather than gather it first."""
+        """Refuse or mend what could be read in two ways, and keep secrets from going on; let a large upload that is no
+        LLM call go as it comes, rather than gather it first."""
         self._configured().connections.asked(flow.client_conn)
-        if not flow.is_replay and (fault := mend(flow.request)) is not None:
-            gateway, head = self._configured().gateway, head_of(flow.request)
-            error = BadRequestError(fault, code="bad_head")
-            respond(flow, *gateway.error_reply(gateway.spoken_by(head), error, flow.id))
+        if flow.is_replay:
             return
-        if listener_of(flow) == "reverse" or flow.is_replay:
+        if (fault := mend(flow.request)) is not None:
+            error = BadRequestError(fault, code="bad_head")
+            peer = flow.client_conn.peername[0]
+            respond(flow, *self._configured().gateway.refused(head_of(flow.request), error, peer))
             return
         request = flow.request
+        if listener_of(flow) == "reverse":
+            self._tell_of_password(flow)
+            return
+        if not isinstance(flow.client_conn.proxy_mode, UpstreamMode):  # there it is for the next proxy
+            request.headers.pop("proxy-authorization", None)
+        if flow.response is not None:
+            return
         size = request.headers.get("content-length", "")
         large = size.isdecimal() and int(size) >= _STREAMED_UPLOAD_BYTES
-        if large and self._is_llm_host(request) and self._configured().gateway.dialect_of(head_of(request)) is None:
+        if not large or not self._is_llm_host(request):
+            return
+        head, gateway = head_of(request), self._configured().gateway
+        if gateway.dialect_of(head) is None:
+            request.headers.pop(ROLE_HEADER, None)
+            withdraw(request, gateway.guard.own_secrets(head, forward=True))
             request.stream = True
+
+    def _tell_of_password(self, flow: http.HTTPFlow) -> None:
+        """At a meeting point that asks for no keys, mitmproxy asks for its ``proxyauth``: say so in the caller's
+        dialect."""
+        challenge = flow.response.headers.get("www-authenticate") if flow.response is not None else None
+        if challenge is None:
+            return
+        error = AuthenticationError("This proxy asks for mitmproxy's proxyauth, as Basic.", code="password_needed")
+        status, headers, body = self._configured().gateway.refused(
+            head_of(flow.request), error, flow.client_conn.peername[0]
+        )
+        respond(flow, status, {**headers, "www-authenticate": challenge}, body)
 
     async def request(self, flow: http.HTTPFlow) -> None:
         """A request is here: if it is an LLM call, the gateway decides."""
         if flow.response is not None or flow.error is not None or flow.is_replay or flow.request.stream:
             return
         runtime, request = self._configured(), flow.request
+        gateway, caller = runtime.gateway, ANYBODY
         frame(request)
-        gateway = runtime.gateway
         forward = listener_of(flow) == "forward"
         if forward and not self._is_llm_host(request):
             return
         head = head_of(request)
         request.headers.pop(ROLE_HEADER, None)
-        if not forward and (refusal := gateway.refuse_page(head)) is not None:
-            respond(flow, *refusal)
-            return
+        withdraw(request, gateway.guard.own_secrets(head, forward=forward))
+        if not forward:
+            try:
+                caller = gateway.guard.admit(head)
+            except MotiveError as error:
+                respond(flow, *gateway.refused(head, error, flow.client_conn.peername[0]))
+                return
+            if is_preflight(head):
+                respond(flow, 204, gateway.guard.pages.preflight(head), b"")
+                return
+            if caller.rank != "client":
+                self._serve(flow, head, caller.rank)
+                return
         dialect = gateway.dialect_of(head)
         if "upgrade" in head.headers and (refusal := gateway.refuse_upgrade(head)) is not None:
             respond(flow, *refusal)
             return
         if dialect is None:
             if (side := gateway.kept_by(head) if forward else gateway.side_of(head)) is not None:
-                respond(flow, *await gateway.serve(incoming_of(flow, head), side))
+                respond(flow, *await gateway.serve(incoming_of(flow, head, caller), side))
             elif not forward:
-                self._serve(flow)
+                self._serve(flow, head, caller.rank)
             return
         port = FlowPort(
             flow,
             runtime.origin,
             runtime.streams,
+            runtime.services,
             can_stream=runtime.started and request.http_version != "HTTP/1.0" and request.method != "HEAD",
         )
-        exchange = await gateway.accept(incoming_of(flow, head), dialect, port)
+        exchange = await gateway.accept(incoming_of(flow, head, caller), dialect, port)
         if exchange is not None:
             await runtime.holds.take(port, exchange)
 
-    def _serve(self, flow: http.HTTPFlow) -> None:
+    def _serve(self, flow: http.HTTPFlow, head: RequestHead, rank: Rank) -> None:
         """A request for the proxy itself."""
-        runtime, head = self._configured(), head_of(flow.request)
-        if is_preflight(head):
-            respond(flow, 204, runtime.gateway.preflight(head), b"")
-        elif not (head.method.isascii() and head.method.isalpha() and head.path.startswith("/")):
+        runtime = self._configured()
+        if not (head.method.isascii() and head.method.isalpha() and head.path.startswith("/")):
             respond(flow, *runtime.gateway.refuse(head, 405))
         elif len(flow.request.data.path) > LONGEST_TARGET:
             respond(flow, *runtime.gateway.refuse(head, 414))
         elif runtime.started:
-            runtime.originals[flow.id] = to_origin(flow, runtime.origin)
+            runtime.originals[flow.id] = to_origin(flow, runtime.origin, rank)
         else:
-            error = UnavailableError("The proxy is starting.", code="starting")
+            error = UnavailableError("The proxy is starting.", code="starting", retry_after_s=1.0)
             respond(flow, *runtime.gateway.error_reply(runtime.gateway.spoken_by(head), error, flow.id))
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         """Pass what a service says on as it comes."""
         assert flow.response is not None
+        if flow.is_replay and self._configured().services.head(flow):
+            return
         original = self._configured().originals.pop(flow.id, None)
         if original is not None:
             flow.request = original

@@ -76,9 +76,10 @@ async def _start_proxy(confdir: str) -> tuple[Process, int]:
     """A proxy with a meeting point on a free port; gives the port that it says it has."""
     arguments = ["-s", str(_REPOSITORY / "addons" / "motive.py"), "--set", f"confdir={confdir}"]
     arguments += ["--mode", "reverse:http://127.0.0.1:9@127.0.0.1:0"]
+    env = {**os.environ, "NO_COLOR": "1", "MOTIVE_PROXY_STORE_KIND": "memory"}
     code = "from mitmproxy.tools.main import mitmdump; mitmdump()"
     proxy = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", code, *arguments, stdout=PIPE, stderr=STDOUT, env={**os.environ, "NO_COLOR": "1"}
+        sys.executable, "-c", code, *arguments, stdout=PIPE, stderr=STDOUT, env=env
     )
     assert proxy.stdout is not None
     seen = []

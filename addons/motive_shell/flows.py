@@ -6,22 +6,25 @@ Owns everything that touches a flow's request, response and interception. Knows 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote_plus, urlsplit
 
 from mitmproxy import connection, http
 from mitmproxy.net.http.status_codes import RESPONSES
 from mitmproxy.net.http.url import parse_authority
 from mitmproxy.proxy.mode_specs import ReverseMode
 
+from motive_core.access import ANYBODY, INTERNAL_HOST, Caller
+from motive_core.config import normal_host
 from motive_core.dialects import RequestHead
-from motive_core.exchange import Exchange, Listener
-from motive_core.gateway import INTERNAL_HOST, Incoming
+from motive_core.exchange import Exchange, Listener, ServiceReply
+from motive_core.gateway import Incoming
 from motive_core.origin import OriginServer, Streams
 from motive_core.origin.app import SECRET_HEADER
+from motive_shell.services import Services
 
 ROLE_HEADER: Final = "x-motive-role"
 """Ours: it never goes to a real service."""
@@ -29,9 +32,11 @@ ROLE_HEADER: Final = "x-motive-role"
 
 def listener_of(flow: http.HTTPFlow) -> Listener:
     """Which listener a flow came in by: the meeting point is a reverse proxy, or its name; everything else forwards."""
-    if flow.request.host == INTERNAL_HOST or isinstance(flow.client_conn.proxy_mode, ReverseMode):
+    if isinstance(flow.client_conn.proxy_mode, ReverseMode):
         return "reverse"
-    return "forward"
+    # Anybody's spelling of the name: it must not leave the proxy, and with it a key of ours.
+    host = flow.request.host
+    return "reverse" if host == INTERNAL_HOST or normal_host(host) == INTERNAL_HOST else "forward"
 
 
 def head_of(request: http.Request) -> RequestHead:
@@ -60,9 +65,23 @@ def _host_of(authority: str) -> str:
     return parse_authority(authority, check=False)[0]
 
 
-def incoming_of(flow: http.HTTPFlow, head: RequestHead) -> Incoming:
+def incoming_of(flow: http.HTTPFlow, head: RequestHead, caller: Caller = ANYBODY) -> Incoming:
     """A flow as a call, its body still in its content encoding."""
-    return Incoming(listener_of(flow), head, flow.client_conn.peername[0], flow.request.raw_content or b"")
+    return Incoming(listener_of(flow), head, flow.client_conn.peername[0], flow.request.raw_content or b"", caller)
+
+
+def withdraw(request: http.Request, places: Iterable[str]) -> None:
+    """Take secrets of ours out of a request, so that they are neither sent on nor shown: headers, and parameters of the
+    query, whose names stand behind a ``?``."""
+    for place in places:
+        if not place.startswith("?"):
+            request.headers.pop(place, None)
+            continue
+        path, _, query = request.path.partition("?")
+        fields = query.split("&")
+        kept = [one for one in fields if unquote_plus(one.partition("=")[0]) != place[1:]]
+        if len(kept) < len(fields):
+            request.path = f"{path}?{'&'.join(kept)}" if kept else path
 
 
 def respond(flow: http.HTTPFlow, status: int, headers: Mapping[str, str], body: bytes) -> None:
@@ -116,6 +135,7 @@ class FlowPort:
     flow: http.HTTPFlow
     origin: OriginServer
     streams: Streams
+    services: Services
     can_stream: bool
     exchange: Exchange | None = None
     resumed: bool = False
@@ -145,6 +165,18 @@ class FlowPort:
         self.original = original
         self.promoted = True
         self._resume()
+
+    async def ask(self, service: str | None, body: bytes | None = None) -> ServiceReply:
+        """See ``Port``."""
+        flow = self.flow.copy()
+        flow.request = (self.original or self.flow.request).copy()
+        flow.server_conn = connection.Server(address=None)
+        flow.comment = "asked for a reply that is being streamed"
+        if service is not None:
+            redirect(flow.request, service)
+        if body is not None:
+            replace_body(flow.request, body)
+        return await self.services.ask(flow)
 
     def restore(self) -> None:
         """Give the flow its own request back, if it was promoted."""

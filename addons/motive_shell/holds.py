@@ -48,7 +48,7 @@ class Holds:
         if not flow.client_conn.connected:
             await self.client_gone(flow.client_conn)
             return
-        if exchange.ending is None:
+        if exchange.ending is None and not port.promoted:
             flow.comment = f"held for {exchange.session}"
             flow.intercept()
             # The watcher is the first to wait for the resume, since it is spawned up to there: so it can still answer a
@@ -63,10 +63,10 @@ class Holds:
             return
         self._forget(flow)
         if flow.error is not None:
-            exchange.ending = "gone"
+            exchange.end("gone")
             await self._gateway.gone(exchange)
             return
-        exchange.ending = "passed"
+        exchange.end("passed")
         flow.comment = "released to the real service"
         if (body := exchange.own_body()) is not None:
             replace_body(flow.request, body)
@@ -94,7 +94,7 @@ class Holds:
         if exchange is None:
             return
         if exchange.ending is None:
-            exchange.ending = "gone"
+            exchange.end("gone")
             await self._gateway.gone(exchange)
         else:
             await self._gateway.failed(exchange)
@@ -105,10 +105,10 @@ class Holds:
             port = self._ports[flow_id]
             exchange = port.exchange
             assert exchange is not None
-            if exchange.ending is not None:
+            if exchange.ending is not None or port.promoted:
                 continue  # its reply is on the way: delivered or failed will tell
             self._forget(port.flow)
-            exchange.ending = "gone"
+            exchange.end("gone")
             port.flow.comment = f"client left {exchange.session}"
             await self._gateway.gone(exchange)
             # Let mitmproxy end the flow; the error that it meets is no news.

@@ -29,9 +29,17 @@ _SECRET_IN_URL: Final = re.compile(
 )
 
 
+# A header's line, as mitmdump has it from flow_detail=2 on; its name may be styled.
+_SECRET_HEADER: Final = re.compile(
+    r"(?i)\A((?:\x1b\[[\d;]*m)*[^:\x1b]*(?:authorization|cookie|key|token|secret)"
+    r"(?:\s|\\x[0-9a-f]{2})*(?:\x1b\[[\d;]*m)*: )[^\n]+\Z"
+)
+
+
 def without_secrets(text: str) -> str:
-    """A text whose URLs tell no credential."""
-    return _SECRET_IN_URL.sub(r"\1***", text) if "=" in text else text
+    """A text whose URLs tell no credential, nor its header."""
+    text = _SECRET_IN_URL.sub(r"\1***", text) if "=" in text else text
+    return _SECRET_HEADER.sub(r"\1***", text) if ": " in text else text
 
 
 def keep_secrets(dumper: Any) -> None:

@@ -11,21 +11,25 @@ import gc
 import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 from weakref import WeakKeyDictionary
 
-from mitmproxy import http
+from mitmproxy import ctx, http
 from mitmproxy.master import Master
 from starlette.applications import Starlette
 
 from motive_core.config import Config, ConfigFile
-from motive_core.gateway import Gateway
+from motive_core.errors import ConfigError
+from motive_core.gateway import Gateway, steady_clock
 from motive_core.origin import OriginServer, Streams, make_app
 from motive_shell.connections import Connections
+from motive_shell.exposure import why_exposed
 from motive_shell.holds import Holds
 from motive_shell.logs import apply_logging
+from motive_shell.services import Services
+from motive_shell.store import open_store
 
 logger = logging.getLogger(__name__)
 
@@ -40,17 +44,28 @@ _runtimes: WeakKeyDictionary[Master, Runtime] = WeakKeyDictionary()
 class Runtime:
     """One a master. Raises ``ConfigError`` if the configuration is wrong at the start."""
 
-    def __init__(self, path: Path | None, env: Mapping[str, str], dotenv: Path) -> None:
+    def __init__(self, path: Path | None, env: Mapping[str, str], dotenv: Path, modes: Sequence[str]) -> None:
         self.config_file = ConfigFile(path, env, dotenv)
-        self.gateway = Gateway(self.config_file.config)
+        self.config_file.check = _check_exposure
+        clock = steady_clock()
+        self._store = store = open_store(self.config_file.config, modes, env, clock)
+        self.gateway = Gateway(
+            self.config_file.config,
+            backend=store.backend if store is not None else None,
+            kept=store.kept if store is not None else None,
+            clock=clock,
+        )
         self.streams = Streams(self.gateway.clock)
         self.origin = OriginServer(self._make_app)
         self.holds = Holds(self.gateway)
+        self.services = Services(self.gateway.spawn)
         self.originals: dict[str, http.Request] = {}
         """Requests that went to the origin, by flow id, to be put back when it answers."""
         self.connections = Connections(self.config.timing.head_timeout_s)
         self.gathers_writes = False
         """Whether connections that are made from now on gather what is written to them."""
+        self.is_guarded = False
+        """Whether it was seen that no listener is open to strangers."""
         self._tasks: list[asyncio.Task[None]] = []
         apply_logging(self.config)
 
@@ -69,6 +84,7 @@ class Runtime:
 
     async def start(self) -> None:
         """Start the origin and the periodic work. To be called once, in the loop that serves."""
+        await self.gateway.restore()
         await self.origin.start()
         loop = asyncio.get_running_loop()
         self._tasks = [
@@ -78,13 +94,20 @@ class Runtime:
         ]
 
     async def stop(self) -> None:
-        """Stop the periodic work and the origin. Held calls must have been ended before."""
+        """Stop the periodic work, the origin and the store. Held calls must have been ended before: what became of
+        each of them is to be stored."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.origin.stop()
+        self.close()
         # What thousands of connections left behind need not be collected: the system takes it all, at once.
         gc.freeze()
+
+    def close(self) -> None:
+        """Let go of the store."""
+        if self._store is not None:
+            self._store.close()
 
     async def _poll_config(self) -> None:
         while True:
@@ -122,9 +145,15 @@ def give_memory_back() -> None:
         trim(0)
 
 
+def _check_exposure(config: Config) -> None:
+    """Raises ``ConfigError`` for a configuration that would leave an open listener without a guard."""
+    if why := why_exposed(ctx.options, config):
+        raise ConfigError("access", why)
+
+
 def runtime_of(master: Master, path: Path | None, dotenv: Path) -> Runtime:
     """The runtime of a master, made at the first call. Raises ``ConfigError``."""
     runtime = _runtimes.get(master)
     if runtime is None:
-        runtime = _runtimes[master] = Runtime(path, os.environ, dotenv)
+        runtime = _runtimes[master] = Runtime(path, os.environ, dotenv, master.options.mode)
     return runtime

@@ -1,6 +1,6 @@
-"""Requests that are for the proxy itself: health, administration, preflights.
+"""Requests that are for the proxy itself: health and administration.
 
-Owns which requests these are, and their way to the origin. What they are answered with is the origin's business.
+Owns their way to the origin. What they are answered with is the origin's business.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ from typing import Final
 from mitmproxy import http
 from mitmproxy.net.http.http1 import assemble_response
 
+from motive_core.access import Rank
 from motive_core.dialects import RequestHead
 from motive_core.errors import MotiveError, RequestTimeoutError, StatusError
-from motive_core.gateway import Gateway, is_operators, new_id
+from motive_core.gateway import Gateway, new_id
 from motive_core.origin import OriginServer
+from motive_core.origin.app import RANK_HEADER
 from motive_shell.flows import send_to_origin
 
 LONGEST_TARGET: Final = 8192
@@ -25,11 +27,6 @@ _FORWARDED: Final = (b"origin", b"anthropic-version", b"accept", b"user-agent")
 _LONGEST_VALUE: Final = 1024
 _UNSENDABLE: Final = re.compile(rb"[^\x20-\x7e\x80-\xff]")
 """What the origin's server refuses within a header. mitmproxy does not."""
-
-
-def is_preflight(head: RequestHead) -> bool:
-    """Whether this is a CORS preflight for something that pages of other origins may call."""
-    return head.method == "OPTIONS" and "access-control-request-method" in head.headers and not is_operators(head)
 
 
 def refusal(status: int) -> bytes:
@@ -46,13 +43,14 @@ def refusal(status: int) -> bytes:
     return bytes(assemble_response(response))
 
 
-def to_origin(flow: http.HTTPFlow, origin: OriginServer) -> http.Request:
-    """Send a request to the origin. Gives the original one, to be put back when the reply has come."""
+def to_origin(flow: http.HTTPFlow, origin: OriginServer, rank: Rank) -> http.Request:
+    """Send a request to the origin, and say who asks. Gives the original one, to be put back when the reply comes."""
     original = flow.request
     headers = {
         name.lower(): _UNSENDABLE.sub(b"?", value[:_LONGEST_VALUE])
         for name, value in original.headers.fields
         if name.lower() in _FORWARDED
     }
+    headers[RANK_HEADER.encode()] = rank.encode()
     send_to_origin(flow, origin, original.method, original.data.path, headers)
     return original

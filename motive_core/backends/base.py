@@ -23,11 +23,22 @@ class Backend(Protocol):
         """The session, or a fresh one with version 0."""
         ...
 
-    async def swap(self, session: str, state: Session, version: int) -> bool:
+    async def swap(self, session: str, state: Session, version: int, *, lazy: bool = False) -> bool:
         """Store ``state`` if the stored version is still ``version``. A fresh ``Session()`` removes the entry.
 
-        Gives False, and changes nothing, if somebody else was faster.
+        Gives False, and changes nothing, if somebody else was faster. It is safe when this returns; a ``lazy`` one a
+        moment later, with whatever is stored next, or with the next ``flush``. Raises ``StoreError``, and changes
+        nothing, if it cannot be stored; a lazy one never does.
         """
+        ...
+
+    async def flush(self) -> None:
+        """Store what lazy swaps left. Never raises: ``problem`` tells, and it is tried again."""
+        ...
+
+    @property
+    def problem(self) -> str | None:
+        """Why nothing can be stored at the moment; None while all is well."""
         ...
 
     async def all(self) -> dict[str, Session]:

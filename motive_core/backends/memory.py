@@ -19,7 +19,15 @@ class MemoryBackend:
         """See ``Backend``."""
         return self._sessions.get(session, _NONE)
 
-    async def swap(self, session: str, state: Session, version: int) -> bool:
+    @property
+    def problem(self) -> str | None:
+        """See ``Backend``."""
+        return None
+
+    async def flush(self) -> None:
+        """See ``Backend``."""
+
+    async def swap(self, session: str, state: Session, version: int, *, lazy: bool = False) -> bool:
         """See ``Backend``. Versions are never used twice, so a removed and remade session is told apart."""
         if self._sessions.get(session, _NONE).version != version:
             return False

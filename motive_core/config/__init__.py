@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from motive_core.config.access import DEFAULT_KEY_HEADER, Access, Key
+from motive_core.config.commands import Commands
 from motive_core.config.file import ConfigFile
+from motive_core.config.hashed import Hashed
+from motive_core.config.heartbeats import HeartbeatClient
 from motive_core.config.loading import load_config
 from motive_core.config.models import DEFAULT_CONFIG_NAME, Background, BackgroundMatch, Config, Match, Route
 from motive_core.config.patterns import (
@@ -20,11 +24,17 @@ from motive_core.config.patterns import (
 __all__ = [
     "CAPTURED_CHARACTERS",
     "DEFAULT_CONFIG_NAME",
+    "DEFAULT_KEY_HEADER",
     "MATCHED_CHARACTERS",
+    "Access",
     "Background",
     "BackgroundMatch",
+    "Commands",
     "Config",
     "ConfigFile",
+    "Hashed",
+    "HeartbeatClient",
+    "Key",
     "Match",
     "Matcher",
     "Route",

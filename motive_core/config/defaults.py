@@ -172,5 +172,51 @@ BACKGROUND: Final[tuple[dict[str, Any], ...]] = (
     # Coding agents: title.txt in packages/opencode/src/agent/prompt; Claude Code, which puts lines of its own before.
     _system("opencode title", r"\AYou are a title generator\. You output ONLY a thread title\.", "{title}"),
     _system("claude-code title", r"(?m)^Generate a concise, sentence-case title \(3-\d+ words\)", _TITLE_JSON),
+    _system(
+        "claude-code topic",
+        r"(?m)^Analyze if this message indicates a new conversation topic\. If it does, extract a 2-3 word title\b",
+        '{"isNewTopic": true, "title": {title_json}}',
+    ),
+    _message(
+        "claude-code title, older", r"\APlease write a 5-10 word title for the following conversation:", "{title}"
+    ),
+    _system("claude-code summary", r"(?m)^Summarize this coding conversation in under \d+ characters\b", "{title}"),
+    _message("claude-code suggestion", r"\A\[SUGGESTION MODE:", ""),
+    {
+        "name": "claude-code warm-up",
+        "match": {"header": {"user-agent": r"\Aclaude-cli/"}, "message": r"\AWarmup\s*$"},
+        "reply": "Ready.",
+    },
+    # gemini-cli: classifierStrategy.ts, numericalClassifierStrategy.ts and nextSpeakerChecker.ts in packages/core/src.
+    _system(
+        "gemini-cli router",
+        r"\A\s*You are a specialized Task Routing AI\. [^\n]*\bclassify its complexity\b",
+        '{"reasoning": "", "model_choice": "flash"}',
+    ),
+    _system(
+        "gemini-cli router by score",
+        r"\A\s*You are a specialized Task Routing AI\. [^\n]*\bComplexity Score\b",
+        '{"complexity_reasoning": "", "complexity_score": 50}',
+    ),
+    _message(
+        "gemini-cli next speaker",
+        r"\AAnalyze \*only\* the content and structure of your immediately preceding response\b",
+        '{"reasoning": "", "next_speaker": "user"}',
+    ),
+    # Codex: the name of a thread; and what it marks as no turn of its thread.
+    _message("codex title", r"\AGenerate a concise, single-line task title of at most \d+\b", "{title}"),
+    _system("codex title by instructions", r"\AGenerate a concise, single-line task title of at most \d+\b", "{title}"),
+    {
+        "name": "codex memory",
+        "match": {"header": {"x-openai-subagent": r"\Amemory_consolidation$"}},
+        "reply": "",
+    },
+    # Whether the service is there, the key is good, the quota not used up: Claude Code's "quota", gateways' and SDKs'
+    # own checks. A single token is no room for an answer; such a call with other words is a classification, and a turn.
+    {
+        "name": "probe",
+        "match": {"max_tokens": 1, "message": r"(?i)\A\W*(?:quota|test|hi|hello|hey|ping|foo|count|\d{0,3})\W*$"},
+        "reply": ".",
+    },
 )
 """As ``background`` in the file. The texts are recognised by how they begin, which ordinary messages don't."""

@@ -6,7 +6,7 @@ Owns when it is read again. Knows no clock: somebody calls ``poll`` now and then
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from motive_core.config.loading import load_config
@@ -30,6 +30,8 @@ class ConfigFile:
         self._dotenv = dotenv
         self._stamps = self._look()
         self._was_empty = False
+        self.check: Callable[[Config], None] = lambda _: None
+        """Raises ``ConfigError`` for a configuration that must not come into force while the proxy runs."""
         self.config = self._at_start = load_config(path, env, dotenv)
 
     def poll(self) -> Config | None:
@@ -49,6 +51,7 @@ class ConfigFile:
             return None
         try:
             config = load_config(self._path, self._env, self._dotenv)
+            self.check(config)
         except ConfigError as error:
             if self._look() == stamps:
                 self._stamps, self._was_empty = stamps, False
@@ -59,7 +62,7 @@ class ConfigFile:
         self._stamps, self._was_empty = stamps, False
         if config == self.config:
             return None
-        for setting in ("proxy", "fast_dispatch"):
+        for setting in ("proxy", "store", "fast_dispatch"):
             if getattr(config, setting) != getattr(self._at_start, setting):
                 logger.warning("configuration: a change of %s takes effect at the next start", setting)
         self.config = config

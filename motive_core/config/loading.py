@@ -15,12 +15,14 @@ from dotenv import dotenv_values
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from motive_core.config.hashed import SECRET_ERROR
 from motive_core.config.models import Config
 from motive_core.config.source import Tree, dotted, parse, resolve
 from motive_core.config.variables import override, unknown_variables
 from motive_core.errors import ConfigError
 
 _SHOWN_CHARACTERS = 60
+_SECRET_SECTION = ("access",)
 
 
 def load_config(path: Path | None, env: Mapping[str, str], dotenv: Path | None = None) -> Config:
@@ -77,10 +79,14 @@ def _check_routes(config: Config) -> None:
     for index, route in enumerate(config.routes):
         if route.match.listener != "reverse" or route.service is not None or config.services:
             continue
-        for setting in ("answer", "when", "on_timeout", "on_lost", "on_full", "background"):
+        for setting in ("answer", "when", "on_timeout", "on_lost", "on_full", "on_exit", "background"):
             if getattr(route, setting) in ("pass", "joined"):
                 why = "there is no real service to pass to: give the route a service, or name one under services"
                 raise ConfigError(dotted(("routes", index, setting)), why)
+    for index, route in enumerate(config.routes):
+        for setting in ("on_timeout", "on_lost", "on_full"):
+            if getattr(route, setting) == "fallback" and route.fallback is None:
+                raise ConfigError(dotted(("routes", index, setting)), "the route has no fallback to answer with")
 
 
 def _config_error(error: ValidationError, set_by: Mapping[tuple[str, ...], str]) -> ConfigError:
@@ -93,7 +99,7 @@ def _config_error(error: ValidationError, set_by: Mapping[tuple[str, ...], str])
 
 
 def _where(loc: tuple[str | int, ...], set_by: Mapping[tuple[str, ...], str]) -> str:
-    return next((name for path, name in set_by.items() if path == loc), dotted(loc))
+    return next((name for path, name in set_by.items() if path == loc[: len(path)]), dotted(loc))
 
 
 def _why(error: ErrorDetails) -> str:
@@ -110,9 +116,13 @@ def _why(error: ErrorDetails) -> str:
             why = "a list is wanted"
         case "value_error":
             why = str(error["ctx"]["error"])
+        case type_ if type_ == SECRET_ERROR:
+            return error["msg"]
         case _:
             why = error["msg"]
     given = error["input"]
+    if error["loc"][:1] == _SECRET_SECTION:
+        return why  # a secret in the wrong place is one, too
     if isinstance(given, str | int | float) or given is None:
         shown = "null" if given is None else repr(given)
         why += f"; given is {shown if len(shown) <= _SHOWN_CHARACTERS else f'{shown[:_SHOWN_CHARACTERS]}...'}"

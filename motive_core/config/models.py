@@ -7,12 +7,16 @@ value comes from is not its business. The descriptions are the text of ``docs/co
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
+from motive_core.config.access import Access
+from motive_core.config.commands import Commands
 from motive_core.config.defaults import BACKGROUND, CORS_ORIGINS, HOSTS
+from motive_core.config.heartbeats import HEARTBEAT_CLIENTS, HeartbeatClient
 from motive_core.config.patterns import Matcher, check_template
+from motive_core.config.store import Store
 from motive_core.config.types import (
     Count,
     DialectGlob,
@@ -34,6 +38,7 @@ from motive_core.config.types import (
     Size,
     Template,
     Text,
+    split_list,
 )
 
 DEFAULT_CONFIG_NAME: Final = "config.yaml"
@@ -93,6 +98,12 @@ class Timing(Section):
     retry_window_s: SecondsOrNone = Field(
         default=120, description="How long an answer, or a prompt without a call, is kept for a retry to fetch it."
     )
+    heartbeat_after_s: Seconds | None = Field(
+        default=10,
+        description="From when on a held call that streams shows signs of life; earlier if its client would not wait "
+        "as long. Null: never, for any call.",
+    )
+    heartbeat_every_s: Seconds = Field(default=10, description="How often it does then, at least.")
     session_ttl_s: Seconds = Field(default=3600, description="How long a session without calls lives.")
     head_timeout_s: Seconds = Field(
         default=30,
@@ -168,16 +179,25 @@ class Route(Section):
     service: Service | None = Field(
         default=None, description="The real service behind a call at the meeting point, if not that of `services`."
     )
-    on_timeout: Literal["pass", "error"] | None = Field(
+    on_timeout: Literal["pass", "fallback", "error"] | None = Field(
         default=None,
-        description="What ends a call that nobody answered in time. Null: `pass` if there is a real service.",
+        description="What ends a call that nobody answered in time: the real service's reply, the route's `fallback`, "
+        "or an error. Null: `pass` if there is a real service, else `error`.",
     )
-    on_lost: Literal["pass", "error", "wait"] | None = Field(
+    on_lost: Literal["pass", "fallback", "error", "wait"] | None = Field(
         default=None,
         description="What becomes of open prompts when the answerer leaves. Null: `pass` if there is a real service, "
         "else `wait`.",
     )
-    on_full: Literal["pass", "error"] = Field(default="error", description="What ends a prompt over `queue_limit`.")
+    on_full: Literal["pass", "fallback", "error"] = Field(
+        default="error", description="What ends a prompt over `queue_limit`."
+    )
+    on_exit: Literal["pass", "error"] = Field(
+        default="error",
+        description="What ends a held call when the proxy exits. `pass`: the real service's reply, if it comes within "
+        "two seconds.",
+    )
+    fallback: Text | None = Field(default=None, description="What a call is answered by a policy of `fallback`.")
     on_idle: Literal["error", "notice"] = Field(
         default="error", description="What ends the call of an answerer that got no prompt in time."
     )
@@ -200,6 +220,11 @@ class Route(Section):
     )
     pace_tokens_per_s: Rate | None = Field(
         default=None, description="Speak streamed replies at this pace, as a model would. Null: at once."
+    )
+    heartbeats: Literal["auto", "stream", "off"] = Field(
+        default="auto",
+        description="Which held calls show signs of life. `auto`: those that stream, and others as `heartbeat_clients` "
+        "says. `stream`: only those that stream. `off`: none, so that every error has its own status.",
     )
     hold_timeout_s: Seconds | None = Field(default=None, description="Instead of that of `timing`.")
     handshake_timeout_s: Seconds | None = Field(default=None, description="Instead of that of `timing`.")
@@ -239,6 +264,10 @@ class BackgroundMatch(Section):
         default={},
         description="Fields of the body beyond those that the dialect defines, by path, as `metadata.task`. Texts, "
         "numbers and booleans can match.",
+    )
+
+    max_tokens: Count | None = Field(
+        default=None, description="The most tokens that the call leaves for a reply, if it says so: so many, or fewer."
     )
 
     @property
@@ -314,12 +343,15 @@ class Config(Section):
     log: Log = Field(default=Log(), description="What is logged.")
     limits: Limits = Field(default=Limits(), description="What is refused.")
     timing: Timing = Field(default=Timing(), description="How long things take.")
+    store: Store = Field(default=Store(), description="What outlives the process. Read at the start only.")
+    access: Access = Field(default=Access(), description="Who may call the meeting point, and who is the operator.")
     join_words: tuple[JoinWord, ...] = Field(
         default=("ping", "/join"),
         description="Messages by which a client takes the answerer's seat. One that begins with a slash may have more "
         "words behind it.",
     )
-    cors_origins: tuple[Origin, ...] = Field(
+    commands: Commands = Field(default=Commands(), description="What an answerer may write, beside an answer.")
+    cors_origins: Annotated[tuple[Origin, ...], BeforeValidator(split_list)] = Field(
         default=CORS_ORIGINS,
         description="Globs of web origins whose pages may call the meeting point from a browser; all others get a 403. "
         "`*` lets every page that you open play a model, or an app.",
@@ -341,11 +373,24 @@ class Config(Section):
         description="Calls that apps make by themselves: titles, tags and the like.",
     )
     extra_background: tuple[Background, ...] = Field(default=(), description="Asked before `background`.")
+    heartbeat_clients: tuple[HeartbeatClient, ...] = Field(
+        default=HEARTBEAT_CLIENTS, description="What clients stand while they wait."
+    )
+    extra_heartbeat_clients: tuple[HeartbeatClient, ...] = Field(
+        default=(), description="Asked before `heartbeat_clients`."
+    )
     routes: tuple[Route, ...] = Field(
         default_factory=default_routes,
         description="What happens to a call; the first that matches decides. A call that none matches passes to its "
         "service from the forward proxy, and gets a 404 at the meeting point.",
     )
+
+    @model_validator(mode="after")
+    def _a_command_is_no_join_word(self) -> Config:
+        for word in self.commands.words:
+            if word.lower() in self.join_words:
+                raise ValueError(f"{word!r} is both a command and a join word")
+        return self
 
     _warnings: tuple[str, ...] = PrivateAttr(())
 

@@ -8,13 +8,16 @@ from __future__ import annotations
 import re
 import sys
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from motive_core.config.access import Access, Key
+from motive_core.config.commands import Commands
+from motive_core.config.heartbeats import HEARTBEAT_CLIENTS, HeartbeatClient, HeartbeatMatch
 from motive_core.config.models import (
     Background,
     BackgroundMatch,
@@ -27,6 +30,7 @@ from motive_core.config.models import (
     Timing,
     default_background,
 )
+from motive_core.config.store import Store
 from motive_core.config.types import Kind
 from motive_core.config.variables import VARIABLES
 
@@ -38,10 +42,16 @@ _MODELS: Final[Mapping[str, type[BaseModel]]] = {
     "log": Log,
     "limits": Limits,
     "timing": Timing,
+    "store": Store,
+    "commands": Commands,
+    "access": Access,
+    "key": Key,
     "route": Route,
     "match": Match,
     "background": Background,
     "background_match": BackgroundMatch,
+    "heartbeat_client": HeartbeatClient,
+    "heartbeat_match": HeartbeatMatch,
 }
 
 
@@ -52,7 +62,7 @@ def with_tables(text: str) -> str:
 
 
 def _table(name: str) -> str:
-    rows = {"variables": _variables, "hosts": _hosts, "background_calls": _background_calls}.get(name)
+    rows = _LISTS.get(name)
     return "".join(f"{line}\n" for line in (rows() if rows is not None else _settings(_MODELS[name])))
 
 
@@ -91,7 +101,7 @@ def _default_of(name: str, field: FieldInfo) -> str:
     if field.is_required():
         return "required"
     value = field.get_default(call_default_factory=True)
-    if value and name in ("hosts", "background", "routes"):
+    if value and name in ("hosts", "background", "heartbeat_clients", "routes"):
         return "see below"
     match value:
         case None:
@@ -127,6 +137,27 @@ def _background_calls() -> Iterator[str]:
     yield "|---|---|"
     for entry in default_background():
         yield f"| {entry.name} | `{_cell(entry.reply)}` |"
+
+
+def _known_heartbeat_clients() -> Iterator[str]:
+    yield "| client | `User-Agent` | whole replies too | waits for a byte |"
+    yield "|---|---|---|---|"
+    for entry in HEARTBEAT_CLIENTS:
+        waits = f"{entry.read_timeout_s:g} s" if entry.read_timeout_s is not None else "for ever"
+        agent = _cell(entry.match.user_agent)
+        yield f"| {entry.name} | `{agent}` | {'yes' if entry.whole else 'no'} | {waits}, if it does not tell |"
+
+
+_LISTS: Final[Mapping[str, Callable[[], Iterator[str]]]] = {
+    "variables": _variables,
+    "hosts": _hosts,
+    "background_calls": _background_calls,
+    "known_heartbeat_clients": _known_heartbeat_clients,
+}
+"""Tables that are no section's."""
+
+TABLES: Final = frozenset(_MODELS) | frozenset(_LISTS)
+"""The names of all tables."""
 
 
 def _cell(text: str | None) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import from_json
 
 from motive_core.config.patterns import (
     check_host,
@@ -39,6 +40,31 @@ def _bytes(size: object) -> object:
     if found is None or found[2].lower() not in _UNITS:
         raise ValueError("a number of bytes is wanted, such as 33554432, 32MiB or 32MB")
     return int(found[1]) * _UNITS[found[2].lower()]
+
+
+_HEADER: Final = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")
+_NO_KEY_HEADERS: Final = ("connection", "content-encoding", "content-length", "content-type", "host", "origin", "te")
+
+
+def split_list(given: object) -> object:
+    """A list that is written in one text, as in an environment variable: separated by commas, or as JSON. Anything that
+    is no text is left to the type."""
+    if not isinstance(given, str):
+        return given
+    if given.strip().startswith("["):
+        try:
+            return from_json(given)
+        except ValueError:
+            raise ValueError("not a list: neither JSON, nor separated by commas") from None
+    return [item for item in (part.strip() for part in given.split(",")) if item]
+
+
+def check_key_header(name: str) -> str:
+    """The name of a header in which a key may stand, in lower case. Raises ``ValueError``."""
+    name = name.lower()
+    if _HEADER.fullmatch(name) is None or name in _NO_KEY_HEADERS or name.startswith(("proxy-", "transfer-")):
+        raise ValueError("the name of a header is wanted that has no other use, such as X-Motive-Key")
+    return name
 
 
 def _lower(word: object) -> object:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 PREFIX: Final = "MOTIVE_PROXY_"
 
-VARIABLES: Final[Mapping[str, tuple[str, str]]] = {
+VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "MOTIVE_PROXY_HOST": ("proxy", "host"),
     "MOTIVE_PROXY_PORT": ("proxy", "port"),
     "MOTIVE_PROXY_FORWARD_PORT": ("proxy", "forward_port"),
@@ -23,21 +23,32 @@ VARIABLES: Final[Mapping[str, tuple[str, str]]] = {
     "MOTIVE_PROXY_CLEANUP_INTERVAL_SECONDS": ("timing", "cleanup_interval_s"),
     "MOTIVE_PROXY_MAX_SESSIONS": ("limits", "max_sessions"),
     "MOTIVE_PROXY_MAX_PAYLOAD_SIZE": ("limits", "body_limit_bytes"),
+    "MOTIVE_PROXY_STORE_KIND": ("store", "kind"),
+    "MOTIVE_PROXY_STORE_PATH": ("store", "path"),
+    "MOTIVE_PROXY_CORS_ORIGINS": ("cors_origins",),
+    "MOTIVE_PROXY_ENABLE_API_KEY_AUTH": ("access", "require_key"),
+    "MOTIVE_PROXY_API_KEY_HEADER": ("access", "header"),
+    "MOTIVE_PROXY_VALID_API_KEYS": ("access", "valid_keys"),
+    "MOTIVE_PROXY_ADMIN_TOKEN": ("access", "admin_token"),
+    "MOTIVE_PROXY_ALLOW_UNAUTHENTICATED": ("access", "allow_unauthenticated"),
 }
-"""By name, the section and the key of the setting that each one overrides. An empty variable counts as unset."""
+"""By name, the path of the setting that each one overrides: its section, if it is in one, and its key. An empty
+variable counts as unset."""
 
 
 def override(tree: dict[str, Any], variables: Mapping[str, str]) -> tuple[dict[str, Any], dict[tuple[str, ...], str]]:
     """The tree with what the variables say, and for each path that one of them set, its name."""
     changed, set_by = dict(tree), dict[tuple[str, ...], str]()
-    for name, (section, key) in VARIABLES.items():
+    for name, path in VARIABLES.items():
         value = variables.get(name, "").strip()
         if not value:
             continue
-        held = changed.get(section)
+        *sections, key = path
+        held = changed.get(sections[0]) if sections else changed
         if held is None or isinstance(held, dict):  # anything else is an error of the file, which will be told
-            changed[section] = {**(held or {}), key: value}
-            set_by[(section, key)] = name
+            within = {**(held or {}), key: value}
+            changed = {**changed, sections[0]: within} if sections else within
+            set_by[path] = name
     return changed, set_by
 
 

@@ -3,8 +3,8 @@ in an event-stream frame of AWS.
 
 Owns the wrapping. What an event says is the business of ``anthropic_decoder`` and ``anthropic_encoder``. The last event
 has what Bedrock measured beside it (``amazon-bedrock-invocationMetrics``), which is kept in the ``extra`` of the choice
-if it measured any time. A stream that goes wrong ends with an exception of AWS. Nothing in such a stream keeps it
-alive, and the live service sends no pings in it, so there are no heartbeats.
+if it measured any time. A stream that goes wrong ends with an exception of AWS. A heartbeat is a frame of a kind that
+clients leave out: the live service sends no pings.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final
 
 from motive_core.dialects.anthropic_decoder import MessagesDecoder
 from motive_core.dialects.anthropic_encoder import MessagesEncoder
-from motive_core.dialects.aws import STREAM_EXCEPTIONS, error_frame, stream_error
+from motive_core.dialects.aws import SIGN_OF_LIFE, STREAM_EXCEPTIONS, error_frame, stream_error
 from motive_core.dialects.base import Encoder
 from motive_core.dialects.decoding import FrameDecoder
 from motive_core.dialects.fields import count, dumps, loads, typed
@@ -129,7 +129,7 @@ class InvokeEncoder(Encoder):
         return self._framed(self._events.encode(event))
 
     def heartbeat(self) -> bytes:
-        return b""
+        return b"" if self._done else SIGN_OF_LIFE
 
     def _framed(self, said: bytes) -> bytes:
         """Server-sent events as frames: the name of an event stands in its data, too."""

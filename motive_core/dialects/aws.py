@@ -18,9 +18,14 @@ from urllib.parse import quote, unquote
 from motive_core.dialects.base import Dialect, RequestHead
 from motive_core.dialects.fields import Malformed, dumps, loads
 from motive_core.errors import MotiveError, StatusError
-from motive_core.framing import Frame, exception_frame
+from motive_core.framing import Frame, event_frame, exception_frame
 
 EVENT_STREAM_TYPE: Final = "application/vnd.amazon.eventstream"
+
+SIGN_OF_LIFE: Final = event_frame("ping", b"{}")
+"""A frame of a kind that no model of the service has: every SDK leaves it out (botocore 1.44, ``parsers.py``,
+``BaseEventStreamParser`` and ``eventstream.py``, ``EventStream.__iter__``; the JavaScript SDK's
+``@smithy/core/event-streams``, ``$unknown``)."""
 
 _AGENT: Final = re.compile(r"\b(?:boto3|botocore|aws-cli|aws-sdk)", re.IGNORECASE)
 _ACTION: Final = re.compile(r"[a-z-]+")

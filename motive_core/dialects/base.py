@@ -185,7 +185,7 @@ class Dialect(abc.ABC):
         if not error.retryable:
             # Honoured by the Stainless SDKs (openai, anthropic, groq: _base_client.py, _should_retry).
             headers["x-should-retry"] = "false"
-        elif error.retry_after_s is not None:
+        else:
             headers["retry-after"] = str(max(1, round(error.retry_after_s)))
         return headers
 

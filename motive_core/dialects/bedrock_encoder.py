@@ -7,7 +7,7 @@ One content block is open at a time. What is said of a part whose turn has not c
 come one after the other, in the order in which they began. ``messageStop`` and ``metadata`` come last. The block of a
 text begins with its first characters, so that there are no empty ones. The arguments of a tool call go out as they come
 in: a stream cannot take them back if they turn out not to be an object; a call without any has ``{}``, which every
-client can read. There is nothing in an event stream that keeps it alive, so there are no heartbeats.
+client can read. A heartbeat is a frame of a kind that clients leave out.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from motive_core.dialects.aws import STREAM_EXCEPTIONS, error_frame
+from motive_core.dialects.aws import SIGN_OF_LIFE, STREAM_EXCEPTIONS, error_frame
 from motive_core.dialects.bedrock_blocks import NAME, render_block
 from motive_core.dialects.bedrock_reply import NO_METRICS, in_reply, stop_reason, usage_object
 from motive_core.dialects.degrade import TextJoiner, as_text
@@ -192,7 +192,7 @@ class ConverseEncoder(InTurnEncoder):
         self._texts = 0
 
     def heartbeat(self) -> bytes:
-        return b""
+        return b"" if self.done else SIGN_OF_LIFE
 
     def begin(self, event: Started) -> bytes:
         return _START

@@ -199,7 +199,7 @@ def error_object(error: MotiveError) -> dict[str, Json]:
     if error.param is not None:
         violation = {"field": error.param, "description": error.message}
         details.append({"@type": _detail("BadRequest"), "fieldViolations": [violation]})
-    if error.retryable and error.retry_after_s is not None:
+    if error.retryable:
         details.append({"@type": _detail("RetryInfo"), "retryDelay": f"{max(1, round(error.retry_after_s))}s"})
     name = _STATUS_NAMES.get(status, "INTERNAL" if status >= 500 else "INVALID_ARGUMENT")
     return {"code": status, "message": error.message, "status": name, "details": details}

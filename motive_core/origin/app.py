@@ -1,7 +1,8 @@
 """The web application of the origin: promoted replies, health and administration.
 
 Owns paths, methods and JSON. What it tells comes from a ``Site``; it knows no session and no proxy. Every call must
-carry the origin's secret: the port is open to every process of this machine, and only the proxy may use it.
+carry the origin's secret: the port is open to every process of this machine, and only the proxy may use it. The proxy
+says who asks, too; whatever it took a path for, the operator's are served to the operator only.
 """
 
 from __future__ import annotations
@@ -16,10 +17,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from motive_core.access import is_operators
 from motive_core.dialects.base import RequestHead
 from motive_core.origin.streams import Streams
 
 SECRET_HEADER: Final = "x-motive-origin"
+RANK_HEADER: Final = "x-motive-rank"
+"""Who asks, as a ``Rank`` of ``motive_core.access``. Only the proxy can set it."""
+
+_FOR_NOBODY_ELSE: Final = {"cache-control": "no-store", "referrer-policy": "no-referrer"}
+"""Headers of what the operator is told: the link that leads there may hold the token."""
 
 
 class Site(Protocol):
@@ -57,17 +64,19 @@ def make_app(site: Site, streams: Streams, secret: str) -> Starlette:
         )
 
     async def promoted(request: Request) -> Response:
-        reply = streams.take(request.path_params["token"])
+        # Who asks is not said of a flow that fetches its own reply: nobody else is to have it.
+        reply = streams.take(request.path_params["token"]) if RANK_HEADER not in request.headers else None
         if reply is None:
             raise HTTPException(404)
         reply.on_fetch()
         return StreamingResponse(reply.chunks, headers=dict(reply.headers))
 
-    async def health(_: Request) -> Response:
-        return JSONResponse(dict(site.health()))
+    async def health(request: Request) -> Response:
+        told = dict(site.health())
+        return JSONResponse({"status": told["status"]} if request.headers.get(RANK_HEADER) == "stranger" else told)
 
     async def sessions(_: Request) -> Response:
-        return JSONResponse({"sessions": await site.sessions()})
+        return JSONResponse({"sessions": await site.sessions()}, headers=_FOR_NOBODY_ELSE)
 
     async def close_session(request: Request) -> Response:
         session = request.path_params["session"]
@@ -91,20 +100,23 @@ def make_app(site: Site, streams: Streams, secret: str) -> Starlette:
         exception_handlers={HTTPException: refused},
     )
     app.router.redirect_slashes = False
-    app.add_middleware(_SecretRequired, secret=secret)
+    app.add_middleware(_ProxyOnly, secret=secret)
     return app
 
 
-class _SecretRequired:
-    """Refuses every call that does not come from the proxy."""
+class _ProxyOnly:
+    """Refuses every call that does not come from the proxy, and those for the operator's paths that come for somebody
+    else: whoever adds a path need not think of it."""
 
     def __init__(self, app: Any, secret: str) -> None:
         self._app = app
         self._secret = secret.encode()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        given = dict(scope.get("headers", [])).get(SECRET_HEADER.encode(), b"")
-        if hmac.compare_digest(given, self._secret):
-            await self._app(scope, receive, send)
-        else:
+        headers = dict(scope.get("headers", []))
+        if not hmac.compare_digest(headers.get(SECRET_HEADER.encode(), b""), self._secret):
             await Response("only the proxy may call this", 403)(scope, receive, send)
+        elif is_operators(scope.get("path", ""), decoded=True) and headers.get(RANK_HEADER.encode()) != b"operator":
+            await Response("only the operator may call this", 403)(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)

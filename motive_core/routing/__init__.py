@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from motive_core.routing.credentials import credential_identity
+from motive_core.routing.credentials import credential_identity, sigv4_key_id
 from motive_core.routing.hosts import HostTable
 from motive_core.routing.matching import CallFacts
-from motive_core.routing.router import Answer, Decision, Pass, Reject, Router
+from motive_core.routing.router import Answer, Decision, Pass, Reject, Router, split_model
 
-__all__ = ["Answer", "CallFacts", "Decision", "HostTable", "Pass", "Reject", "Router", "credential_identity"]
+__all__ = [
+    "Answer",
+    "CallFacts",
+    "Decision",
+    "HostTable",
+    "Pass",
+    "Reject",
+    "Router",
+    "credential_identity",
+    "sigv4_key_id",
+    "split_model",
+]

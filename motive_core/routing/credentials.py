@@ -18,6 +18,7 @@ from pydantic_core import from_json
 
 _KEY_HEADERS: Final = ("x-api-key", "api-key", "x-goog-api-key")
 _DIGEST_BYTES: Final = 6
+_AWS_KEY_ID: Final = re.compile(r"[A-Z0-9]{4,128}")
 _SIGV4: Final = re.compile(r"AWS4-[A-Z0-9-]+ .*?\bCredential=([^/,\s]{1,128})/")
 
 
@@ -41,9 +42,16 @@ def credential_identity(headers: Mapping[str, str], query: str = "") -> str | No
     return None
 
 
+def sigv4_key_id(authorization: str) -> str | None:
+    """The access key id of a request that is signed with SigV4; None for any other."""
+    signed = _SIGV4.match(authorization)
+    return signed[1] if signed is not None else None
+
+
 def _authorization(value: str) -> str | None:
-    if (signed := _SIGV4.match(value)) is not None:
-        return f"sigv4:{signed[1]}"
+    if (key_id := sigv4_key_id(value)) is not None:
+        # What is none of AWS's ids, which are no secrets, may be one.
+        return f"sigv4:{key_id if _AWS_KEY_ID.fullmatch(key_id) else _digest(key_id)}"
     scheme, _, secret = value.partition(" ")
     secret = secret.strip()
     if not secret:

@@ -13,6 +13,7 @@ from typing import Final, Literal
 
 from motive_core.config import MATCHED_CHARACTERS, Match, Matcher, glob_regex, normal_host, split_host, visible
 from motive_core.ir import ChatRequest
+from motive_core.session import Role
 
 type Listener = Literal["forward", "reverse"]
 
@@ -26,7 +27,7 @@ the conversation grows."""
 @dataclass(frozen=True, slots=True)
 class CallFacts:
     """What routes decide by. ``headers`` have lower-case names; ``path`` has no query; ``client_host`` no port;
-    ``credential`` is its identity, see ``credential_identity``."""
+    ``credential`` is its identity, see ``credential_identity``; ``bound_role`` is the role that its key is bound to."""
 
     listener: Listener
     dialect: str
@@ -37,6 +38,7 @@ class CallFacts:
     client_host: str
     credential: str | None
     request: ChatRequest
+    bound_role: Role | None = None
 
 
 class Texts:

@@ -45,6 +45,9 @@ class Answer:
     relay_context: bool
     pace_tokens_per_s: float | None
     background: Literal["answer", "pass"]
+    heartbeats: Literal["auto", "stream", "off"]
+    fallback: str | None
+    passes_at_exit: bool
     service: str | None
     route: str
     source: Literal["pair"] = "pair"
@@ -85,11 +88,13 @@ class Router:
             if route.answer == "pass":
                 return self._passed(facts, name, service)
             try:
-                role = (
-                    named_role(facts.headers.get(ROLE_HEADER), suffix) or route.role or ("asker" if forward else None)
-                )
+                named = named_role(facts.headers.get(ROLE_HEADER), suffix)
             except BadRequestError as error:
                 return Reject(error, name)
+            if facts.bound_role is not None and named not in (None, facts.bound_role):
+                message = f"This key is for the role {facts.bound_role}, and the call names the role {named}."
+                return Reject(PermissionDeniedError(message, code="role_not_allowed"), name)
+            role = named or facts.bound_role or route.role or ("asker" if forward else None)
             values = {
                 # Ollama's name for a model without a tag; its own clients add it, others that talk to it may.
                 "model": model.removesuffix(":latest"),
@@ -141,6 +146,9 @@ class Router:
             relay_context=can_pass if route.relay_context is None else route.relay_context,
             pace_tokens_per_s=route.pace_tokens_per_s,
             background=route.background,
+            heartbeats=route.heartbeats,
+            fallback=route.fallback,
+            passes_at_exit=can_pass and route.on_exit == "pass",
             service=service,
             route=name,
         )

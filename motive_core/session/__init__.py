@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from motive_core.session.machine import step
 from motive_core.session.queries import answerer_present, asker_present, live_calls, next_due
+from motive_core.session.shift import shifted
 from motive_core.session.state import (
+    NO_TERMS,
     Answer,
     Arrive,
     Close,
@@ -13,6 +15,8 @@ from motive_core.session.state import (
     ErrorKind,
     Event,
     Failed,
+    Failure,
+    FallBack,
     Gone,
     Join,
     LiveCall,
@@ -29,12 +33,15 @@ from motive_core.session.state import (
     SendNotice,
     SendPrompt,
     Session,
+    Terms,
     Tick,
     Unsolicited,
+    Wish,
     Words,
 )
 
 __all__ = [
+    "NO_TERMS",
     "Answer",
     "Arrive",
     "Close",
@@ -43,6 +50,8 @@ __all__ = [
     "ErrorKind",
     "Event",
     "Failed",
+    "Failure",
+    "FallBack",
     "Gone",
     "Join",
     "LiveCall",
@@ -59,12 +68,15 @@ __all__ = [
     "SendNotice",
     "SendPrompt",
     "Session",
+    "Terms",
     "Tick",
     "Unsolicited",
+    "Wish",
     "Words",
     "answerer_present",
     "asker_present",
     "live_calls",
     "next_due",
+    "shifted",
     "step",
 ]

@@ -14,6 +14,7 @@ from motive_core.session.state import (
     Answer,
     Command,
     ErrorKind,
+    FallBack,
     LiveCall,
     Outcome,
     PassThrough,
@@ -131,10 +132,15 @@ class Draft:
         self.commands += [SendAnswer(call, prompt.prompt, answer) for call in calls]
         self.set(replace(prompt, answer=answer, calls=(), sending=(*prompt.sending, *calls)))
 
-    def pass_or_fail(self, live: LiveCall, policy: Literal["pass", "error", "wait"], kind: ErrorKind) -> bool:
-        """End one call of the asker by policy. Gives whether it was passed."""
+    def pass_or_fail(
+        self, live: LiveCall, policy: Literal["pass", "fallback", "error", "wait"], kind: ErrorKind
+    ) -> bool:
+        """End one call of the asker by policy. Gives whether it got a reply, from the real service or its route."""
         if policy == "pass" and live.rules.can_pass:
             self.commands.append(PassThrough(live.call))
+            return True
+        if policy == "fallback":
+            self.commands.append(FallBack(live.call))
             return True
         self.commands.append(SendError(live.call, kind))
         return False

@@ -24,6 +24,7 @@ from motive_core.session.state import (
     ErrorKind,
     Event,
     Failed,
+    FallBack,
     Gone,
     LiveCall,
     PassThrough,
@@ -95,7 +96,7 @@ class _Step(Draft):
             case "stranger":
                 self.refuse(event, "session_full")
             case "passer-by":
-                self.commands.append(SendNotice(event.call, "left"))
+                self.passes_by(event)
             case "first":
                 self.asker_arrives(event)
                 self.provisional = self.asker is not None
@@ -122,11 +123,23 @@ class _Step(Draft):
         self.asker = None
         self.answerer = replace(first, first_key=prompts[-1].key if prompts else "", until=self.now, away=away)
 
+    def passes_by(self, event: Arrive) -> None:
+        """A command of somebody who has no seat to use it from."""
+        match event.wish:
+            case "help":
+                self.commands.append(SendNotice(event.call, "help", event.hint))
+            case "pass":
+                self.commands.append(SendNotice(event.call, "refused", "no call waits for you"))
+            case _:
+                self.commands.append(SendNotice(event.call, "left"))
+
     def refuse(self, event: Arrive, kind: ErrorKind) -> None:
         """There is no room for this call: the real service answers it if it can, else an error does."""
-        wants_pass = event.rules.on_full == "pass" or kind == "session_full"
-        if wants_pass and event.rules.can_pass:
+        policy = "pass" if kind == "session_full" else event.rules.on_full
+        if policy == "pass" and event.rules.can_pass:
             self.commands.append(PassThrough(event.call))
+        elif policy == "fallback":
+            self.commands.append(FallBack(event.call))
         else:
             self.commands.append(SendError(event.call, kind))
 
@@ -138,6 +151,7 @@ class _Step(Draft):
             self.commands.append(PassThrough(event.call) if rules.can_pass else SendError(event.call, "answerer_left"))
             return
         self.seat_asker(event)
+        self.settle_quoted(event)
         if event.join != "no":
             self.commands.append(SendNotice(event.call, "paired" if present else "waiting"))
             return
@@ -164,6 +178,7 @@ class _Step(Draft):
                     quotes=event.quotes,
                     rules=rules,
                     created_at=self.now,
+                    terms=event.terms,
                     calls=(live,),
                 )
             )
@@ -171,14 +186,22 @@ class _Step(Draft):
     def twin_of(self, event: Arrive) -> Prompt | None:
         """The prompt that this call says again: an open one, or an answered one if the call is marked as a retry."""
         for prompt in reversed(self.prompts.values()):
-            if prompt.key != event.key:
-                continue
+            if prompt.key != event.key or (prompt.outcome is not None and _has_failed(prompt)):
+                continue  # who tries again after an error asks anew
             if prompt.outcome is None:
                 if event.rules.twins == "attach" or event.retry or not prompt.calls:
                     return prompt
             elif event.retry and prompt.outcome == "answered":
                 return prompt
         return None
+
+    def settle_quoted(self, event: Arrive) -> None:
+        """An answer that the asker quotes has arrived. After a restart nobody else can tell."""
+        for prompt in list(self.prompts.values()):
+            if prompt.outcome is not None or prompt.answer is None or prompt.sending:
+                continue
+            if prompt.answer.digest == event.replies_to and prompt.digest in event.quotes:
+                self.done(prompt, "answered")
 
     def seat_asker(self, event: Arrive) -> None:
         seat = self.asker
@@ -210,16 +233,22 @@ class _Step(Draft):
             last_key=event.key,
             away=False,
         )
-        if event.leave:
+        if event.wish == "leave":
             self.leave(event)
+            return
+        if event.wish == "help":
+            self.stay(event.rules.turn_timeout_s)
+            self.commands.append(SendNotice(event.call, "help", event.hint))
             return
         if joins or repeats or is_first:
             if owed is not None:
                 self.unshow(owed)
-        elif event.refused:
+        elif refused := event.refused or (self.pass_owed(event, owed) if event.wish == "pass" else ""):
             self.stay(event.rules.turn_timeout_s)
-            self.commands.append(SendNotice(event.call, "refused", event.refused))
+            self.commands.append(SendNotice(event.call, "refused", refused))
             return
+        elif event.wish == "pass":
+            pass
         elif owed is not None and self.has_seen(event, owed):
             self.send(owed, event.answer)
             self.answered = (*self.answered, event.answer.digest)[-REMEMBERED:]
@@ -239,6 +268,19 @@ class _Step(Draft):
         timeout_s = rules.hold_timeout_s if self.asker_is_here() else rules.handshake_timeout_s
         self.grant_hold_time()
         self.listen(LiveCall(event.call, self.now, self.now + timeout_s, rules))
+
+    def pass_owed(self, event: Arrive, owed: Prompt | None) -> str:
+        """Let the real service answer the prompt that is owed. Gives why that cannot be, empty if it can."""
+        if owed is None or not self.has_seen(event, owed):
+            return "no call waits for you"
+        if not owed.calls:
+            return "the app has gone away, and may come back for your answer"
+        if not all(live.rules.can_pass for live in owed.calls):
+            return "there is no real service behind this call"
+        self.commands += [PassThrough(live.call) for live in owed.calls]
+        self.done(replace(owed, calls=()), "passed")
+        self.owes = ""
+        return ""
 
     def seat_answerer(self, event: Arrive) -> Seat:
         """The answerer's seat, with the author in it."""
@@ -445,6 +487,10 @@ class _Step(Draft):
             if waits(prompt) and prompt.shown == "no" and prompt.calls:
                 return prompt
         return None
+
+
+def _has_failed(prompt: Prompt) -> bool:
+    return prompt.answer is not None and prompt.answer.failure is not None
 
 
 def _hold_deadline(live: LiveCall) -> float:

@@ -24,8 +24,8 @@ def role_of(state: Session, event: Arrive, *, asker_stays: bool, answerer_presen
     asker_alike = asker is not None and asker.who == event.who
     answerer_alike = answerer is not None and answerer.who == event.who
     joins = event.join != "no"
-    if event.leave:
-        if answerer_alike and answerer_present:
+    if event.wish != "say":
+        if answerer_alike and (answerer_present or event.wish != "leave"):
             return "answerer"
         return "asker" if asker_alike and not state.provisional else "passer-by"
     if asker is None and answerer is None:
@@ -49,9 +49,9 @@ def _explicit(state: Session, event: Arrive, role: Role, *, answerer_present: bo
     answerer = state.answerer
     if role == "asker":
         return "asker"
-    if answerer is not None and answerer.who == event.who and (answerer_present or not event.leave):
+    if answerer is not None and answerer.who == event.who and (answerer_present or event.wish != "leave"):
         return "answerer"
-    if event.leave:
+    if event.wish != "say":
         return "passer-by"
     return "stranger" if answerer_present else "answerer"
 

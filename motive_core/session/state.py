@@ -7,9 +7,9 @@ that the caller chooses; ids come in with events. What the words of a call say i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
-from motive_core.ir import Part
+from motive_core.ir import Part, ResponseFormat, Tool
 
 type Words = tuple[Part, ...]
 type Role = Literal["asker", "answerer"]
@@ -20,7 +20,11 @@ type Outcome = Literal["answered", "passed", "failed", "expired", "closed"]
 
 type ErrorKind = Literal["superseded", "session_full", "queue_full", "hold_timeout", "idle", "answerer_left", "closed"]
 
-type NoticeKind = Literal["paired", "waiting", "late", "refused", "undelivered", "idle", "left"]
+type NoticeKind = Literal["paired", "waiting", "late", "refused", "undelivered", "idle", "left", "help"]
+
+type Wish = Literal["say", "leave", "pass", "help"]
+"""What the author of a message wants: to say something; to give the answerer's seat up; that the real service answers
+the prompt that it owes; to be told what it can write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +32,8 @@ class Rules:
     """What the route that a call came by says about deadlines and policies. All ``_s`` are seconds.
 
     ``when_joined``: while no answerer is present, its calls pass to the real service. ``can_pass``: there is a real
-    service behind this call; where there is none, a policy of ``pass`` means ``error``.
+    service behind this call; where there is none, a policy of ``pass`` means ``error``. ``fallback`` is a reply that
+    the route has for this.
     """
 
     when_joined: bool = False
@@ -40,9 +45,9 @@ class Rules:
     retry_window_s: float = 120.0
     queue_limit: int = 100
     twins: Literal["attach", "queue"] = "attach"
-    on_timeout: Literal["pass", "error"] = "error"
-    on_lost: Literal["pass", "error", "wait"] = "wait"
-    on_full: Literal["pass", "error"] = "error"
+    on_timeout: Literal["pass", "fallback", "error"] = "error"
+    on_lost: Literal["pass", "fallback", "error", "wait"] = "wait"
+    on_full: Literal["pass", "fallback", "error"] = "error"
     on_idle: Literal["error", "notice"] = "error"
 
 
@@ -77,11 +82,31 @@ class Seat:
 
 
 @dataclass(frozen=True, slots=True)
+class Failure:
+    """An error that an answer is: its HTTP status, and what it says."""
+
+    status: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
-    """What the answerer said, as the parts of a reply."""
+    """What the answerer said, as the parts of a reply; or the error that it wants told in the place of one."""
 
     parts: Words
     digest: str
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a call of the asker demands of its answer. Opaque here, as the words are."""
+
+    tools: tuple[Tool, ...] = ()
+    response_format: ResponseFormat | None = None
+
+
+NO_TERMS: Final = Terms()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +127,7 @@ class Prompt:
     quotes: tuple[str, ...]
     rules: Rules
     created_at: float
+    terms: Terms = NO_TERMS
     calls: tuple[LiveCall, ...] = ()
     shown: Literal["no", "sending", "yes"] = "no"
     shown_by: str = ""
@@ -152,7 +178,8 @@ class Arrive:
     prompt and tools. ``asks``: it has tools, a response format or a system prompt. ``digest`` is that of its relayed
     ``words``; ``quotes`` are digests of the earlier messages that it carries, ``replies_to`` that of the last assistant
     message among them, if any. ``answer`` is what its words amount to as a reply; ``refused`` says why they cannot be
-    one (a tool call that does not fit, say). ``retry``: the client marked it as a retry.
+    one (a tool call that does not fit, say). ``hint`` is what an author is told who asks for help. ``retry``: the
+    client marked it as a retry. ``terms``: what it demands of its answer.
     """
 
     call: str
@@ -164,7 +191,7 @@ class Arrive:
     rules: Rules = Rules()
     role: Role | None = None
     join: Join = "no"
-    leave: bool = False
+    wish: Wish = "say"
     asks: bool = False
     shape: str = ""
     context: Words = ()
@@ -172,6 +199,8 @@ class Arrive:
     replies_to: str = ""
     retry: bool = False
     refused: str = ""
+    hint: str = ""
+    terms: Terms = NO_TERMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,4 +291,11 @@ class PassThrough:
     call: str
 
 
-type Command = SendPrompt | SendAnswer | SendNotice | SendError | PassThrough
+@dataclass(frozen=True, slots=True)
+class FallBack:
+    """Answer a call with what its route has for it when nobody does."""
+
+    call: str
+
+
+type Command = SendPrompt | SendAnswer | SendNotice | SendError | PassThrough | FallBack

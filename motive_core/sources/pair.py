@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, NamedTuple, assert_never
+from typing import Any, Final, assert_never
 
 from motive_core.backends.base import Backend
 from motive_core.errors import (
@@ -20,15 +20,15 @@ from motive_core.errors import (
     MotiveError,
     RateLimitedError,
     UnavailableError,
+    error_of,
 )
 from motive_core.exchange import Exchange
-from motive_core.ir import ResponseFormat, Tool, ToolCallPart
+from motive_core.ir import ToolCallPart
 from motive_core.relay import (
     CommandError,
+    CommandReader,
     Relayed,
-    answer_of,
     fingerprint,
-    is_leave,
     join_of,
     prompt_parts,
     relayed,
@@ -36,6 +36,7 @@ from motive_core.relay import (
 )
 from motive_core.routing import Answer as AnswerDecision
 from motive_core.session import (
+    NO_TERMS,
     Answer,
     Arrive,
     Close,
@@ -44,16 +45,21 @@ from motive_core.session import (
     ErrorKind,
     Event,
     Failed,
+    Failure,
+    FallBack,
     Gone,
     NoticeKind,
     PassThrough,
     Released,
+    Restarted,
     SendAnswer,
     SendError,
     SendNotice,
     SendPrompt,
     Session,
+    Terms,
     Tick,
+    Wish,
     answerer_present,
     live_calls,
     next_due,
@@ -74,7 +80,11 @@ NOTICES: Final[dict[NoticeKind, str]] = {
     "Say anything to see the next prompt.",
     "idle": "Nothing has come yet. Say anything to go on waiting.",
     "left": "You have left the session. Its calls go on without you; a join word brings you back.",
+    "help": "{detail}",
 }
+
+_QUEUE_S: Final = 5.0
+"""When to ask again whether there is room in a queue of prompts, which a person works off."""
 
 _CALLS_AT_ONCE: Final = 64
 """How many tool calls one answer may make."""
@@ -95,27 +105,19 @@ def error_for(kind: ErrorKind, session: str) -> MotiveError:
                 code="session_full",
             )
         case "queue_full":
-            return RateLimitedError(f"Too many prompts wait in session {session!r}.", code="queue_full")
+            message = f"Too many prompts wait in session {session!r}."
+            return RateLimitedError(message, code="queue_full", retry_after_s=_QUEUE_S)
         case "hold_timeout":
             return HoldTimeoutError("Nobody answered in time.")
         case "idle":
-            return HoldTimeoutError("No prompt came in time. Call again to go on waiting.", code="idle")
+            message = "No prompt came in time. Call again to go on waiting."
+            return HoldTimeoutError(message, code="idle", retry_after_s=1.0)
         case "answerer_left":
             return UnavailableError(f"Nobody is there to answer in session {session!r}.", code="answerer_left")
         case "closed":
             return UnavailableError(f"Session {session!r} was ended by the operator.", code="session_closed")
         case _:
             assert_never(kind)
-
-
-class _Terms(NamedTuple):
-    """What a call of the app demands of its answer."""
-
-    tools: tuple[Tool, ...] = ()
-    response_format: ResponseFormat | None = None
-
-
-_NO_TERMS: Final = _Terms()
 
 
 class PairSource:
@@ -128,17 +130,18 @@ class PairSource:
         clock: Callable[[], float],
         spawn: Spawn,
         join_words: tuple[str, ...],
+        commands: CommandReader,
         max_sessions: int,
     ) -> None:
         self._backend = backend
         self._clock = clock
         self._spawn = spawn
         self._held: dict[str, Exchange] = {}
-        self._terms: dict[str, dict[str, _Terms]] = {}
-        """By session and key of a prompt. Kept while it has no live call: who answers does not wait for a retry."""
         self._timers: dict[str, tuple[float, asyncio.TimerHandle]] = {}
         self._touched: dict[str, float] = {}
+        self._restored = False
         self.join_words = join_words
+        self.commands = commands
         self.max_sessions = max_sessions
 
     @property
@@ -149,6 +152,8 @@ class PairSource:
     async def accept(self, exchange: Exchange, decision: AnswerDecision, retry: bool) -> None:
         """Take charge of an exchange: see ``Source``."""
         session, rules = exchange.session, decision.rules
+        if not self._restored:
+            await self.restore()
         stored = await self._backend.load(session)
         if stored.version == 0:
             if rules.when_joined and rules.can_pass and decision.role == "asker":
@@ -157,30 +162,40 @@ class PairSource:
             if await self._backend.count() >= self.max_sessions:
                 exchange.fail(RateLimitedError("Too many sessions are open.", code="too_many_sessions"))
                 return
-        said = relayed(exchange.request, with_system=decision.relay_system, with_context=decision.relay_context)
+        said = relayed(
+            exchange.request,
+            with_system=decision.relay_system,
+            with_context=decision.relay_context,
+            call_word=self.commands.call_word,
+        )
         self._held[exchange.exchange] = exchange
-        while True:
-            event = self._arrival(exchange, decision, said, retry, stored.state)
-            terms = _Terms(exchange.request.tools, exchange.request.response_format)
-            if terms != _NO_TERMS:
-                self._terms.setdefault(session, {})[event.key] = terms
-            if await self._apply(session, stored.state, stored.version, event):
-                return
-            stored = await self._backend.load(session)
+        try:
+            while True:
+                event = self._arrival(exchange, decision, said, retry, stored.state)
+                if await self._apply(session, stored.state, stored.version, event):
+                    return
+                stored = await self._backend.load(session)
+        except MotiveError:
+            del self._held[exchange.exchange]  # nothing has changed: the call was not taken
+            raise
 
     def _arrival(
         self, exchange: Exchange, decision: AnswerDecision, said: Relayed, retry: bool, state: Session
     ) -> Arrive:
         request, headers = exchange.request, exchange.head.headers
         who = fingerprint(exchange.listener, exchange.client_host, exchange.credential, headers.get("user-agent", ""))
-        answer, refused = Answer(said.words, said.digest), ""
+        answer, refused, hint = Answer(said.words, said.digest), "", ""
+        wish: Wish = "say" if decision.role == "asker" else self.commands.wish(said.words)
         if decision.role != "asker":
-            try:
-                ids = (f"call_{exchange.exchange}{number:02d}" for number in range(_CALLS_AT_ONCE))
-                terms = self._owed_terms(exchange.session, state)
-                answer = answer_of(said.words, terms.tools, ids, terms.response_format)
-            except CommandError as error:
-                refused = str(error)
+            terms = next((prompt.terms for prompt in state.prompts if prompt.prompt == state.owes), NO_TERMS)
+            if wish == "help":
+                hint = self.commands.help(terms)
+            elif wish == "say":
+                try:
+                    ids = (f"call_{exchange.exchange}{number:02d}" for number in range(_CALLS_AT_ONCE))
+                    answer = self.commands.answer(said.words, terms, ids)
+                except CommandError as error:
+                    refused = str(error)
         return Arrive(
             call=exchange.exchange,
             who=who,
@@ -191,7 +206,7 @@ class PairSource:
             rules=decision.rules,
             role=decision.role,
             join=join_of(said.words, self.join_words),
-            leave=is_leave(said.words),
+            wish=wish,
             asks=said.asks,
             shape=said.shape,
             context=said.context,
@@ -199,19 +214,17 @@ class PairSource:
             replies_to=said.replies_to,
             retry=retry,
             refused=refused,
+            hint=hint,
+            terms=Terms(request.tools, request.response_format),
         )
 
-    def _owed_terms(self, session: str, state: Session) -> _Terms:
-        """What the app's call demands that the answerer owes an answer to."""
-        key = next((prompt.key for prompt in state.prompts if prompt.prompt == state.owes), "")
-        return self._terms.get(session, {}).get(key, _NO_TERMS)
-
-    def _keep_terms(self, session: str, after: Session) -> None:
-        """Forget the demands of prompts that are no more."""
-        terms = self._terms.pop(session, None)
-        kept = {prompt.key: terms[prompt.key] for prompt in after.prompts if prompt.key in terms} if terms else {}
-        if kept:
-            self._terms[session] = kept
+    async def restore(self) -> None:
+        """Take over the sessions that the last process left in the store: every call that it held is gone. Done at the
+        first call at the latest."""
+        self._restored = True
+        for session in await self._backend.all():
+            await self._dispatch(session, Restarted())
+        await self._backend.flush()
 
     async def delivered(self, exchange: Exchange) -> None:
         """See ``Source``."""
@@ -242,11 +255,13 @@ class PairSource:
         return True
 
     async def sweep(self, idle_s: float) -> None:
-        """End the sessions that hold no call and that nothing was heard of for ``idle_s``."""
+        """End the sessions that hold no call and that nothing was heard of for ``idle_s``. Writes what the store could
+        not."""
         now = self._clock()
         for session, state in (await self._backend.all()).items():
             if not live_calls(state) and now - self._touched.setdefault(session, now) > idle_s:
                 await self._dispatch(session, Close())
+        await self._backend.flush()
 
     async def tick(self, session: str) -> None:
         """Let time pass in a session: what is due by now happens."""
@@ -266,8 +281,7 @@ class PairSource:
             timer.cancel()
         self._timers.clear()
         for exchange in list(self._held.values()):
-            if not exchange.fail(error):
-                exchange.cut(error)
+            exchange.exit(error)
 
     async def _dispatch(self, session: str, event: Event) -> None:
         while True:
@@ -277,12 +291,14 @@ class PairSource:
 
     async def _apply(self, session: str, state: Session, version: int, event: Event) -> bool:
         after, commands = step(state, event, self._clock())
-        if not await self._backend.swap(session, after, version):
+        # What a client asks for can be refused; what has happened cannot.
+        if not await self._backend.swap(session, after, version, lazy=not isinstance(event, Arrive)):
             return False
+        if is_urgent(state, event):
+            await self._backend.flush()
         if not isinstance(event, Tick):
             self._touched[session] = self._clock()
         self._schedule(session, after)
-        self._keep_terms(session, after)
         for command in commands:
             self._run(session, command)
         return True
@@ -329,6 +345,8 @@ class PairSource:
         match command:
             case SendPrompt(_, prompt, context):
                 return exchange.answer(prompt_parts(prompt.words, prompt.context if context else ()))
+            case SendAnswer(_, _, Answer(failure=Failure(status, message))):
+                return exchange.fail(error_of(status, message))
             case SendAnswer(_, _, answer):
                 calls_tool = any(isinstance(part, ToolCallPart) for part in answer.parts)
                 return exchange.answer(answer.parts, "tool_calls" if calls_tool else "stop")
@@ -342,6 +360,24 @@ class PairSource:
                 exchange.fail(error_for(kind, exchange.session))
             case PassThrough():
                 exchange.pass_on()
+            case FallBack():
+                exchange.fall_back()
             case _:
                 assert_never(command)
         return True
+
+
+def is_urgent(before: Session, event: Event) -> bool:
+    """Whether this must be stored at once, though nothing is sent because of it.
+
+    That a prompt was handed over is, before its bytes leave: for a client that has no history, nothing but the state
+    will tell that its next words are an answer. That an answer was, is not: until that is stored, a call that says its
+    prompt again gets it again.
+    """
+    match event:
+        case Close() | Failed():
+            return True
+        case Delivered(call) | Gone(call):
+            return any(prompt.shown_by == call for prompt in before.prompts)
+        case _:
+            return False

@@ -13,6 +13,12 @@ from motive_shell.addon import Motive
 from tests.addons.flows import CONFIG, Proxy
 
 
+@pytest.fixture(autouse=True)
+def _no_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is tested here leaves no file behind."""
+    monkeypatch.setenv("MOTIVE_PROXY_STORE_KIND", "memory")
+
+
 @pytest.fixture
 async def proxy(tmp_path: Path) -> AsyncIterator[Proxy]:
     path = tmp_path / "config.yaml"

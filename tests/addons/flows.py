@@ -70,6 +70,7 @@ def flow_of(
     )
     flow = tflow.tflow(req=request)
     flow.client_conn.proxy_mode = FORWARD if forward else REVERSE
+    flow.client_conn.sockname = ("127.0.0.1", 8080 if forward else 8000)
     return flow
 
 

@@ -59,10 +59,13 @@ def test_the_banner_shows_where_it_really_listens() -> None:
         ],
         Path("/c/cert.pem"),
         Path("/c/bundle.pem"),
+        "t0ken",
     )
     for line in (
         "  meeting point  http://[::1]:40002/v1",
         "  forward proxy  http://127.0.0.1:40001",
+        "  its sessions   http://[::1]:40002/admin/sessions?token=t0ken",
+        "  admin token    t0ken",
         "  certificate    /c/cert.pem",
         "    export OPENAI_BASE_URL=http://[::1]:40002/v1",
         "    export ANTHROPIC_BASE_URL=http://[::1]:40002",
@@ -77,5 +80,6 @@ def test_the_banner_shows_where_it_really_listens() -> None:
 
 
 def test_a_lone_forward_proxy_has_no_meeting_point_to_show() -> None:
-    shown = announce([Server(ProxyMode.parse("regular"), (("127.0.0.1", 8080),))], Path("c"), Path("b"))
+    shown = announce([Server(ProxyMode.parse("regular"), (("127.0.0.1", 8080),))], Path("c"), Path("b"), None)
     assert "meeting point" not in shown and "OPENAI_BASE_URL" not in shown
+    assert "  admin token    the one that the configuration names" in shown.splitlines()

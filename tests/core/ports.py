@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+
+from motive_core.exchange import ServiceReply
 
 
 @dataclass
@@ -16,9 +19,12 @@ class FakePort:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     chunks: AsyncIterator[bytes] | None = None
+    streamed: asyncio.Event = field(default_factory=asyncio.Event)
     service: str | None = None
     passed: bytes | None = None
     """The body that took the place of the request's own when it was passed on."""
+    service_reply: ServiceReply | Exception | None = None
+    """What the real service says when it is asked."""
 
     def respond(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         self.told.append("respond")
@@ -27,7 +33,16 @@ class FakePort:
     def stream(self, headers: Mapping[str, str], chunks: AsyncIterator[bytes]) -> None:
         self.told.append("stream")
         self.headers, self.chunks = headers, chunks
+        self.streamed.set()
 
     def pass_through(self, service: str | None, body: bytes | None = None) -> None:
         self.told.append("pass")
         self.service, self.passed = service, body
+
+    async def ask(self, service: str | None, body: bytes | None = None) -> ServiceReply:
+        self.told.append("ask")
+        self.service, self.passed = service, body
+        if isinstance(self.service_reply, Exception):
+            raise self.service_reply
+        assert self.service_reply is not None
+        return self.service_reply

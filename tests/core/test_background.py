@@ -13,7 +13,7 @@ import pytest
 
 from motive_core.background import BackgroundTable, BackgroundTask
 from motive_core.config import Config
-from motive_core.ir import ChatRequest, Message, ResponseFormat, TextPart
+from motive_core.ir import ChatRequest, Message, ResponseFormat, Sampling, TextPart
 
 ENOUGH = "How do I bake rye bread at home?"
 TITLE = "How do I bake rye bread"
@@ -200,6 +200,67 @@ SAMPLES = [
         ),
         {"title": TITLE},
     ),
+    (
+        "claude-code topic",
+        chat(
+            say("system", "You are an agent."),
+            say(
+                "system",
+                "Analyze if this message indicates a new conversation topic. If it does, extract a 2-3 word title that "
+                "captures the new topic. Format your response as a JSON object with two fields.",
+            ),
+            say("user", ENOUGH),
+        ),
+        {"isNewTopic": True, "title": TITLE},
+    ),
+    (
+        "claude-code title, older",
+        asks(f"Please write a 5-10 word title for the following conversation:\n\nUser: {ENOUGH}"),
+        TITLE,
+    ),
+    (
+        "claude-code summary",
+        asks(ENOUGH, system="Summarize this coding conversation in under 50 characters.\nCapture the main task."),
+        TITLE,
+    ),
+    ("claude-code suggestion", asks("[SUGGESTION MODE: Suggest what the user might naturally type next.]"), ""),
+    (
+        "gemini-cli router",
+        asks(
+            ENOUGH,
+            system="\nYou are a specialized Task Routing AI. Your sole function is to analyze the user's request and "
+            "classify its complexity. Choose between `flash` (SIMPLE) or `pro` (COMPLEX).",
+        ),
+        {"reasoning": "", "model_choice": "flash"},
+    ),
+    (
+        "gemini-cli router by score",
+        asks(
+            ENOUGH,
+            system="\nYou are a specialized Task Routing AI. Your sole function is to analyze the user's request and "
+            "assign a **Complexity Score** from 1 to 100.",
+        ),
+        {"complexity_reasoning": "", "complexity_score": 50},
+    ),
+    (
+        "gemini-cli next speaker",
+        asks(
+            "Analyze *only* the content and structure of your immediately preceding response (your last turn in the "
+            "conversation history)."
+        ),
+        {"reasoning": "", "next_speaker": "user"},
+    ),
+    (
+        "codex title",
+        asks(f"Generate a concise, single-line task title of at most 36 characters for this:\n\nUser: {ENOUGH}"),
+        TITLE,
+    ),
+    (
+        "codex title by instructions",
+        asks(ENOUGH, system="Generate a concise, single-line task title of at most 36 characters."),
+        TITLE,
+    ),
+    ("probe", chat(say("user", "quota"), sampling=Sampling(max_tokens=1)), "."),
 ]
 
 
@@ -234,6 +295,32 @@ class TestBuiltInTable:
     )
     def test_by_header(self, table: BackgroundTable, value: str, name: str) -> None:
         assert recognised(table, asks("Name it."), {"x-openwebui-task": value}).name == name
+
+    def test_what_coding_agents_mark(self, table: BackgroundTable) -> None:
+        memory = {"x-openai-subagent": "memory_consolidation"}
+        assert recognised(table, asks("Go through these."), memory).name == "codex memory"
+        assert table.match(asks("Review this."), {"x-openai-subagent": "review"}) is None
+        warm_up = asks("Warmup")
+        assert recognised(table, warm_up, {"user-agent": "claude-cli/2.1"}).name == "claude-code warm-up"
+        assert table.match(warm_up, {"user-agent": "curl/8"}) is None
+
+    @pytest.mark.parametrize(
+        ("text", "max_tokens"),
+        [("quota", 2), ("quota", None), ("Is this spam? Say 1 or 0.", 1), ("test it", 1), ("1234", 1)],
+    )
+    def test_what_is_no_probe(self, table: BackgroundTable, text: str, max_tokens: int | None) -> None:
+        assert table.match(chat(say("user", text), sampling=Sampling(max_tokens=max_tokens)), {}) is None
+
+    @pytest.mark.parametrize("text", ["quota", " Hi! ", "test", "", ".", "1", "PING", "hello?"])
+    def test_probes(self, table: BackgroundTable, text: str) -> None:
+        request = chat(say("user", text), sampling=Sampling(max_tokens=1))
+        assert table.answer(recognised(table, request), request) == "."
+
+    def test_an_answer_goes_on_from_the_beginning_that_the_call_has(self, table: BackgroundTable) -> None:
+        system = "Analyze if this message indicates a new conversation topic. If it does, extract a 2-3 word title."
+        request = chat(say("system", system), say("user", ENOUGH), say("assistant", "{"))
+        answer = table.answer(recognised(table, request), request)
+        assert json.loads("{" + answer) == {"isNewTopic": True, "title": TITLE}
 
     def test_a_turn_has_the_header_empty(self, table: BackgroundTable) -> None:
         assert table.match(asks("Name it."), {"x-openwebui-task": ""}) is None

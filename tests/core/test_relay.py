@@ -1,4 +1,4 @@
-"""What of a request is relayed, what tells it from others, and the commands that an answerer may write."""
+"""What of a request is relayed and what tells it from others."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from motive_core.ir import (
     ChatRequest,
     Message,
     Part,
-    ReasoningPart,
     ResponseFormat,
     TextPart,
     Tool,
@@ -20,10 +19,7 @@ from motive_core.ir import (
 )
 from motive_core.relay import (
     NEW_MESSAGE,
-    CommandError,
-    answer_of,
     fingerprint,
-    is_leave,
     is_retry,
     join_of,
     prompt_parts,
@@ -79,7 +75,7 @@ class TestWords:
 
     def test_context_is_shown_above_a_line(self) -> None:
         chat = request(say("system", "You are Bob."), say("user", "hi"), say("assistant", "ho"), say("user", "go"))
-        said = relayed(replace(chat, tools=(WEATHER,)), with_system=True, with_context=True)
+        said = relayed(replace(chat, tools=(WEATHER,)), with_system=True, with_context=True, call_word="/call")
         shown = "".join(part.text for part in prompt_parts(said.words, said.context) if isinstance(part, TextPart))
         before, line, after = shown.partition(NEW_MESSAGE)
         assert line and after.strip() == "go"
@@ -194,112 +190,6 @@ class TestWordsOfTheAnswerer:
     )
     def test_join_words(self, text: str, expected: str) -> None:
         assert join_of((TextPart(text),), ("ping", "/join")) == expected
-
-    def test_leaving(self) -> None:
-        assert is_leave((TextPart("/leave "),)) and not is_leave((TextPart("/leave me"),))
-
-    def test_plain_words_are_the_answer_as_they_stand(self) -> None:
-        said = (TextPart("a\n\tb "), PICTURE)
-        assert answer_of(said, (), ()).parts == said
-
-    def test_say_takes_the_rest_literally(self) -> None:
-        assert answer_of((TextPart("/say ping"),), (), ()).parts == (TextPart("ping"),)
-        assert answer_of((TextPart("/say /call x {}"),), (), ()).parts == (TextPart("/call x {}"),)
-
-    @pytest.mark.parametrize(
-        ("text", "reasoning", "rest"),
-        [
-            ("/think It hides.\nIn the cave.", "It hides.", "In the cave."),
-            ("/think a\n/think\n/think  b\t\n\n c\n", "a\n\n b\t", "\n c\n"),
-            ("/think a\n/say /think b", "a", "/think b"),
-        ],
-    )
-    def test_reasoning_comes_before_the_answer(self, text: str, reasoning: str, rest: str) -> None:
-        assert answer_of((TextPart(text),), (), ()).parts == (ReasoningPart(reasoning), TextPart(rest))
-
-    def test_reasoning_before_a_tool_call_and_a_picture(self) -> None:
-        said = (TextPart("/think Look out.\n/call now"),)
-        expected = (ReasoningPart("Look out."), ToolCallPart("c1", "now", "{}"))
-        assert answer_of(said, (Tool("now"),), ["c1"]).parts == expected
-        assert answer_of((TextPart("/think This one."), PICTURE), (), ()).parts == (ReasoningPart("This one."), PICTURE)
-
-    @pytest.mark.parametrize("text", ["/thinking", "x\n/think y", " /think y", "/say /think y"])
-    def test_other_words_are_no_reasoning(self, text: str) -> None:
-        assert not any(isinstance(part, ReasoningPart) for part in answer_of((TextPart(text),), (), ()).parts)
-
-    @pytest.mark.parametrize("text", ["/think", "/think a", "/think a\n", "/think a\n\t\n"])
-    def test_reasoning_alone_is_no_answer(self, text: str) -> None:
-        with pytest.raises(CommandError, match="an answer must follow"):
-            answer_of((TextPart(text),), (), ())
-
-    def test_a_tool_call_keeps_its_arguments_to_the_byte(self) -> None:
-        said = (TextPart('/call weather {"city":  "Köln", "days": 1}'),)
-        assert answer_of(said, (WEATHER,), ["c1"]).parts == (
-            ToolCallPart("c1", "weather", '{"city":  "Köln", "days": 1}'),
-        )
-
-    def test_several_calls_after_some_text(self) -> None:
-        said = (TextPart('Let me see.\n/call weather {"city": "A"}\n/call weather {\n  "city": "B"\n}'),)
-        assert answer_of(said, (WEATHER,), ["c1", "c2"]).parts == (
-            TextPart("Let me see."),
-            ToolCallPart("c1", "weather", '{"city": "A"}'),
-            ToolCallPart("c2", "weather", '{"city":"B"}'),
-        )
-
-    def test_a_tool_without_arguments(self) -> None:
-        assert answer_of((TextPart("/call now"),), (Tool("now"),), ["c1"]).parts == (ToolCallPart("c1", "now", "{}"),)
-
-    @pytest.mark.parametrize(
-        ("text", "why"),
-        [
-            ("/call wether {}", "no tool 'wether' in this call; it offers: weather"),
-            ("/call weather {", "not JSON"),
-            ("/call weather [1]", "must be a JSON object"),
-            ("/call weather {}", "'city' is a required property"),
-            ('/call weather {"city": 1}', "city: 1 is not of type 'string'"),
-        ],
-    )
-    def test_what_does_not_fit_is_refused_with_the_reason(self, text: str, why: str) -> None:
-        with pytest.raises(CommandError, match=why):
-            answer_of((TextPart(text),), (WEATHER,), ["c1"])
-
-    def test_more_calls_than_ids_are_refused(self) -> None:
-        with pytest.raises(CommandError, match="can make 1 tool calls at once, not 2"):
-            answer_of((TextPart("/call now\n/call now"),), (Tool("now"),), ["c1"])
-
-    @pytest.mark.parametrize(
-        ("response_format", "text", "why"),
-        [
-            (ResponseFormat("json_object"), "It rains.", "asked for JSON, and this is none"),
-            (ResponseFormat("json_object"), "[]", "asked for a JSON object"),
-            (ResponseFormat("json_schema", schema=WEATHER.schema), "{}", "'city' is a required property"),
-            (
-                ResponseFormat("json_schema", schema=WEATHER.schema),
-                '/say {"city": 1}',
-                "city: 1 is not of type 'string'",
-            ),
-        ],
-    )
-    def test_words_that_break_the_response_format_are_refused(
-        self, response_format: ResponseFormat, text: str, why: str
-    ) -> None:
-        with pytest.raises(CommandError, match=why):
-            answer_of((TextPart(text),), (), (), response_format)
-
-    def test_words_that_fit_the_response_format_stay_as_they_are(self) -> None:
-        said = (TextPart(' {"city":  "Köln"}\n'),)
-        assert answer_of(said, (), (), ResponseFormat("json_schema", schema=WEATHER.schema)).parts == said
-        assert answer_of((TextPart("any"),), (), (), ResponseFormat("text")).parts == (TextPart("any"),)
-        called = answer_of((TextPart("/call now"),), (Tool("now"),), ["c1"], ResponseFormat("json_object"))
-        assert called.parts == (ToolCallPart("c1", "now", "{}"),)
-
-    def test_an_invalid_schema_checks_nothing(self) -> None:
-        tool = Tool("odd", schema={"type": "no such type"})
-        assert answer_of((TextPart("/call odd {}"),), (tool,), ["c1"]).parts == (ToolCallPart("c1", "odd", "{}"),)
-
-    def test_a_schema_that_points_elsewhere_is_not_fetched(self) -> None:
-        tool = Tool("far", schema={"$ref": "http://127.0.0.1:9/schema.json"})
-        assert answer_of((TextPart("/call far {}"),), (tool,), ["c1"]).parts == (ToolCallPart("c1", "far", "{}"),)
 
 
 def test_a_later_request_quotes_the_words_of_every_earlier_turn() -> None:

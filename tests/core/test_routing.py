@@ -60,6 +60,9 @@ class TestBuiltInRoutes:
             relay_context=True,
             pace_tokens_per_s=None,
             background="answer",
+            heartbeats="auto",
+            fallback=None,
+            passes_at_exit=False,
             service=None,
             route="forward proxy",
         )
@@ -74,6 +77,9 @@ class TestBuiltInRoutes:
             relay_context=False,
             pace_tokens_per_s=None,
             background="answer",
+            heartbeats="auto",
+            fallback=None,
+            passes_at_exit=False,
             service=None,
             route="meeting point",
         )
@@ -475,6 +481,11 @@ class TestCredential:
             "SignedHeaders=host;x-amz-date, Signature=0123456789abcdef"
         )
         assert credential_identity({"authorization": value}) == "sigv4:AKIAEXAMPLE"
+
+    def test_what_is_no_access_key_id_of_aws_may_be_a_secret(self) -> None:
+        value = "AWS4-HMAC-SHA256 Credential=sk-our-key/20261121/us-east-1/bedrock/aws4_request, Signature=0"
+        identity = credential_identity({"authorization": value})
+        assert identity is not None and identity.startswith("sigv4:") and "sk-our-key" not in identity
 
     def test_an_expiring_token_is_known_by_its_subject(self) -> None:
         def identity(**claims: object) -> str | None:

@@ -85,11 +85,12 @@ class Proxy:
             self.command += ["-s", str(script)]
         if config is not None:
             self.command += ["--set", f"motive_config={self.config_path}"]
-        if program == "mitmdump":
+        if program == "mitmdump" and not any("flow_detail" in option for option in options):
             self.command += ["--set", "flow_detail=0"]
         self.command += options
         self.env = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-        self.env |= {"PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1", **(env or {})}
+        # A store of its own, even for one that starts on the port of another.
+        self.env |= {"PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1", "XDG_STATE_HOME": str(folder / "state"), **(env or {})}
         self.expected: tuple[str, ...] = ()
         """Signs of a defect that a test provokes."""
         self._process: subprocess.Popen[bytes] | None = None
@@ -187,7 +188,7 @@ class Proxy:
         return self.log_path.read_text(encoding="utf-8", errors="replace") if self.log_path.exists() else ""
 
     def _banner(self, label: str) -> str:
-        found = re.search(rf"{label} +(http://\S+)", self.log)
+        found = re.search(rf"{label} +(http://[^\s\\]+)", self.log)
         assert found is not None, f"no {label} in the log:\n{self.log}"
         return found[1]
 
@@ -211,11 +212,23 @@ class Proxy:
         """Host and port of the forward proxy."""
         return _address(self.forward)
 
+    @property
+    def admin(self) -> dict[str, str]:
+        """Headers that show the admin token: that of the environment, or the one that the banner tells."""
+        if named := self.env.get("MOTIVE_PROXY_ADMIN_TOKEN"):
+            return {"x-admin-token": named}
+        found = re.search(r"admin token +([\w-]{20,})", self.log)
+        assert found is not None, f"no admin token in the log:\n{self.log}"
+        return {"x-admin-token": found[1]}
+
+    def _client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(trust_env=False, verify=_UNUSED_TLS, headers=self.admin)
+
     # What is asked of it
 
     async def sessions(self) -> dict[str, dict[str, Any]]:
         """Every session as the administration shows it, by id."""
-        async with httpx.AsyncClient(trust_env=False, verify=_UNUSED_TLS) as client:
+        async with self._client() as client:
             reply = await client.get(f"{self.meeting}/admin/sessions")
         assert reply.status_code == 200, reply.text
         return {told["session"]: told for told in json.loads(reply.text)["sessions"]}
@@ -225,7 +238,7 @@ class Proxy:
     ) -> dict[str, Any]:
         """Wait until a session is in a state; one that does not exist is ``{}``. Gives it as it is then."""
         limit = time.monotonic() + deadline_s
-        async with httpx.AsyncClient(trust_env=False, verify=_UNUSED_TLS) as client:
+        async with self._client() as client:
             while True:
                 reply = await client.get(f"{self.meeting}/admin/sessions")
                 told = {one["session"]: one for one in reply.json()["sessions"]}.get(session, {})
@@ -249,7 +262,7 @@ class Proxy:
 
     async def close_session(self, session: str) -> None:
         """End a session."""
-        async with httpx.AsyncClient(trust_env=False, verify=_UNUSED_TLS) as client:
+        async with self._client() as client:
             await client.delete(f"{self.meeting}/admin/sessions/{quote(session, safe='')}")
 
 

@@ -7,6 +7,7 @@ brief   two prompts may wait
 paced   words come slowly enough that a test can act between two of them
 brisk   words come one by one, and fast
 hosted  the session has the name of the host that was called, too
+silent  a held call shows no sign of life
 told    who answers is shown the app's system prompt, its tools and what was said before
 ======= =========================================================================================
 
@@ -42,6 +43,7 @@ SHARED_CONFIG: Final[dict[str, Any]] = {
         _at_meeting("paced-*", pace_tokens_per_s=20),
         _at_meeting("brisk-*", pace_tokens_per_s=1000),
         _at_meeting("hosted-*", session="{model} at {host}"),
+        _at_meeting("silent-*", heartbeats="off"),
         _at_meeting("told-*", relay_system=True, relay_context=True),
         _at_meeting("*"),
     ],

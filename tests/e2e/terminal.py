@@ -1,7 +1,7 @@
 """mitmproxy's own terminal interface, in a pseudo-terminal.
 
 Owns the terminal. What the process draws on it is kept as its log, and tells nothing: so the meeting point has a port
-that was chosen before.
+that was chosen before, and the admin token, too.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import secrets
 import struct
 import subprocess
 import termios
@@ -30,7 +31,7 @@ class TerminalProxy(Proxy):
         self._port = free_port()
         mode = f"reverse:http://127.0.0.1:9@127.0.0.1:{self._port}"
         super().__init__(folder, confdir, config={}, modes=[mode], program="mitmproxy")
-        self.env["TERM"] = "xterm"
+        self.env |= {"TERM": "xterm", "MOTIVE_PROXY_ADMIN_TOKEN": secrets.token_urlsafe()}
 
     @property
     def meeting(self) -> str:

@@ -23,9 +23,10 @@ BROWSER = "http://localhost:3000"
 @pytest.fixture(params=["meeting", "internal"])
 async def site(request: pytest.FixtureRequest, proxy: Proxy) -> AsyncIterator[httpx.AsyncClient]:
     """A client at either place where the endpoints are."""
-    link, options = Link(proxy), {}
+    link = Link(proxy)
+    options: dict[str, Any] = {"headers": proxy.admin}
     if request.param == "internal":
-        options = {"proxy": proxy.forward, "base_url": "http://motive.internal"}
+        options |= {"proxy": proxy.forward, "base_url": "http://motive.internal"}
     async with http_client(link, **options) as client:
         yield client
 

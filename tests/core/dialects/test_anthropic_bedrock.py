@@ -13,7 +13,7 @@ from motive_core import errors
 from motive_core.dialects.anthropic_bedrock import VERSION, AnthropicBedrock
 from motive_core.dialects.base import RequestHead
 from motive_core.errors import BadRequestError, FramingError, MotiveError
-from motive_core.framing import event_frame, exception_frame
+from motive_core.framing import EventStreamDecoder, event_frame, exception_frame
 from motive_core.ir import (
     ChatRequest,
     Choice,
@@ -274,7 +274,8 @@ def test_pieces_come_as_they_are_said() -> None:
     encoder.encode(PartStarted(0, 0, ToolCallPart("t", "f", "")))
     said = [chunks_of(encoder.encode(PartDelta(0, 0, piece))) for piece in ('{ "a"', ": 1.0}", "")]
     assert [[event["delta"]["partial_json"] for event in events] for events in said] == [['{ "a"'], [": 1.0}"], []]
-    assert encoder.heartbeat() == b""
+    [frame] = EventStreamDecoder().feed(encoder.heartbeat())
+    assert (frame.kind, frame.name) == ("event", "ping")
 
 
 def test_frames_that_are_new_to_us_are_passed_over() -> None:

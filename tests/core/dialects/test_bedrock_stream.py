@@ -388,10 +388,12 @@ def test_a_stream_without_a_start_is_whole_all_the_same() -> None:
     assert [name for name, _ in encode(Finished())] == ["messageStart", "messageStop", "metadata"]
 
 
-def test_there_are_no_heartbeats() -> None:
-    encoder = DIALECT.encoder(REQUEST)
-    assert encoder.heartbeat() == b""
+def test_a_heartbeat_is_a_frame_that_says_nothing() -> None:
+    encoder, decoder = DIALECT.encoder(REQUEST), DIALECT.decoder()
+    assert encoder.heartbeat() and decoder.feed(encoder.heartbeat()) == []
     encoder.encode(Started("", ""))
+    assert encoder.heartbeat()
+    encoder.encode(Finished())
     assert encoder.heartbeat() == b""
 
 

@@ -222,7 +222,7 @@ def test_tokens_are_counted() -> None:
             "UNAVAILABLE",
             [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "3s"}],
         ),
-        (HoldTimeoutError("x", retry_after_s=3), "DEADLINE_EXCEEDED", []),
+        (HoldTimeoutError("x"), "DEADLINE_EXCEEDED", []),
     ],
 )
 def test_an_error_is_a_status_of_google(error: MotiveError, status: str, details: list[Json]) -> None:

@@ -7,9 +7,9 @@ what must hold in every state, so each transcript is also a test of those invari
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import Any, assert_never
+from typing import Any, Final, assert_never
 
 from motive_core.ir import TextPart
 from motive_core.session import (
@@ -20,6 +20,8 @@ from motive_core.session import (
     Delivered,
     Event,
     Failed,
+    Failure,
+    FallBack,
     Gone,
     Join,
     PassThrough,
@@ -33,6 +35,7 @@ from motive_core.session import (
     SendPrompt,
     Session,
     Tick,
+    Wish,
     Words,
     answerer_present,
     live_calls,
@@ -49,6 +52,9 @@ RULES = Rules(
     retry_window_s=60.0,
 )
 """Short enough to tell one deadline from another by the number."""
+
+
+_WISHES: Final[Mapping[str, Wish]] = {"/leave": "leave", "/pass": "pass", "/help": "help"}
 
 
 def words(text: str) -> Words:
@@ -76,7 +82,7 @@ def arrival(call: str, who: str, text: str, *, history: tuple[str, ...] = (), sh
         words=words(text),
         answer=Answer(words(text), text),
         join=join,
-        leave=text == "/leave",
+        wish=_WISHES.get(text, "say"),
         shape=shape,
         quotes=history,
         replies_to=history[-1] if history else "",
@@ -89,6 +95,8 @@ def line(command: Command) -> str:
     match command:
         case SendPrompt(call, prompt, context):
             return f"{call} is shown: {text_of((*prompt.context, *prompt.words) if context else prompt.words)}"
+        case SendAnswer(call, _, Answer(failure=Failure(status, message))):
+            return f"{call} fails: {status} {message}"
         case SendAnswer(call, _, answer):
             return f"{call} is answered: {text_of(answer.parts)}"
         case SendNotice(call, kind, detail):
@@ -97,6 +105,8 @@ def line(command: Command) -> str:
             return f"{call} error: {kind}"
         case PassThrough(call):
             return f"{call} passes"
+        case FallBack(call):
+            return f"{call} falls back"
         case _:
             assert_never(command)
 
@@ -222,7 +232,7 @@ class Room:
         self.sends(*lines)
         for command in commands:
             client, text = self.said[command.call]
-            if client in self.histories and not isinstance(command, SendError | PassThrough):
+            if client in self.histories and not isinstance(command, SendError | PassThrough | FallBack):
                 self.histories[client] += [text, _reply_of(command)]
             if isinstance(command, SendPrompt | SendAnswer):
                 self.delivered(command.call)

@@ -16,11 +16,13 @@ from motive_core.ir import (
     Part,
     ReasoningPart,
     RefusalPart,
+    ResponseFormat,
     TextPart,
+    Tool,
     ToolCallPart,
     ToolResultPart,
 )
-from motive_core.session import Answer, LiveCall, Prompt, Rules, Seat, Session, Unsolicited
+from motive_core.session import Answer, LiveCall, Prompt, Rules, Seat, Session, Terms, Unsolicited
 from motive_core.state_json import dump_session, load_session
 
 EXTRA = {"cache_control": {"type": "ephemeral"}, "n": [1, None, 0.5, {"is": "TextPart"}], "is": "Session"}
@@ -70,6 +72,10 @@ def full_session() -> Session:
         quotes=("q",),
         rules=rules,
         created_at=0.1 + 0.2,
+        terms=Terms(
+            (Tool("t", "d", {"type": "object"}, extra=EXTRA), Tool("u", raw=EXTRA)),
+            ResponseFormat("json_schema", "n", {}, strict=True, extra=EXTRA),
+        ),
         calls=(live, live),
         shown="sending",
         shown_by="c2",

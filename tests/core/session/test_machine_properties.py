@@ -34,6 +34,9 @@ RULES_BY_NAME: Final = {
     "joined": Room(on_lost="pass", on_timeout="pass", can_pass=True, when_joined=True).rules,
     "strict": Room(on_lost="error", queue_limit=3, twins="queue").rules,
     "full": Room(on_lost="pass", can_pass=True, queue_limit=2, on_full="pass", hold_timeout_s=40.0).rules,
+    "fallen": Room(
+        on_lost="fallback", on_timeout="fallback", on_full="fallback", queue_limit=2, hold_timeout_s=40.0
+    ).rules,
     "short": Room(handshake_timeout_s=5.0, retry_window_s=2.0, turn_timeout_s=20.0).rules,
     "person": Room(on_idle="notice", can_pass=True).rules,
     "hasty": Room(hold_timeout_s=30.0, turn_timeout_s=15.0, rejoin_window_s=1.0).rules,
@@ -205,11 +208,11 @@ class RudeClients(Network):
             self.all_replies_arrive()
             self.the_answerer_speaks(answering, "")
 
-    @rule(pick=SOMEBODY, rules=ANSWERING)
-    def somebody_leaves(self, pick: int, rules: str) -> None:
+    @rule(pick=SOMEBODY, rules=ANSWERING, wish=st.sampled_from(("/leave", "/pass", "/help")))
+    def somebody_wants_something(self, pick: int, rules: str, wish: str) -> None:
         person = self.people[pick % len(self.people)]
         if self.world.may_say(person, joins=False):
-            self.world.says(person, "/leave", rules=RULES_BY_NAME[rules])
+            self.world.says(person, wish, rules=RULES_BY_NAME[rules])
 
     @rule(pick=SOMEBODY, rules=ANSWERING, retry=st.booleans())
     def somebody_repeats_itself(self, pick: int, rules: str, *, retry: bool) -> None:

@@ -16,6 +16,7 @@ from motive_core.session import (
     Delivered,
     Event,
     Failed,
+    FallBack,
     Gone,
     PassThrough,
     Prompt,
@@ -129,7 +130,7 @@ class World:
         repeats = client.last is not None and client.last.key == event.key
         for key, (call, _) in self.showings.items():
             shown = self.calls[call]
-            excused = repeats or event.join != "no" or event.leave or not shown.told
+            excused = repeats or event.join != "no" or event.wish == "leave" or not shown.told
             if shown.client is client and (excused or self.quotes_another(event, key)):
                 self.showings[key] = (call, True)
         self.calls[event.call] = Call(client, event)
@@ -300,6 +301,8 @@ class World:
                 pass
             case PassThrough():
                 assert call.event.rules.can_pass
+            case FallBack():
+                assert "fallback" in (call.event.rules.on_timeout, call.event.rules.on_lost, call.event.rules.on_full)
             case _:
                 assert_never(command)
 

@@ -32,7 +32,7 @@ class AnthropicMessagesVoice(Voice):
             base_url=self.link.base_url("anthropic"),
             api_key=self.api_key,
             max_retries=0,
-            timeout=30.0,
+            timeout=self.patience_s,
             http_client=anthropic.DefaultAsyncHttpxClient(**self.link.http_options()),
             _strict_response_validation=True,
         )

@@ -90,7 +90,7 @@ class Voice(abc.ABC):
     """One client of one dialect.
 
     ``link`` is the way to the proxy; at the meeting point ``link.authority`` is None. ``model`` is the session. A voice
-    may be closed while a call of it is held. The SDK must not retry by itself.
+    may be closed while a call of it is held. The SDK must not retry by itself. It waits ``patience_s`` for a byte.
     """
 
     dialect: ClassVar[str]
@@ -105,8 +105,11 @@ class Voice(abc.ABC):
     finishes: ClassVar[tuple[str, str]]
     """The SDK's words for a reply that ended by itself, and for one that calls tools."""
 
-    def __init__(self, link: Link, model: str, *, streamed: bool, api_key: str = "sk-app") -> None:
+    def __init__(
+        self, link: Link, model: str, *, streamed: bool, api_key: str = "sk-app", patience_s: float = 30.0
+    ) -> None:
         self.link = link
+        self.patience_s = patience_s
         self.model = model
         self.streamed = streamed
         self.api_key = api_key

@@ -61,7 +61,7 @@ class BedrockConverseVoice(Voice):
         super().__init__(*args, **options)
         self.history: list[Any] = []
         self.settings: dict[str, Any] = {}
-        self.client = bedrock_client(self.link, self.api_key)
+        self.client = bedrock_client(self.link, self.api_key, read_timeout=self.patience_s)
 
     def set_system(self, text: str) -> None:
         self.settings["system"] = [{"text": text}]
@@ -176,7 +176,7 @@ class BedrockInvokeVoice(AnthropicMessagesVoice):
             aws_secret_key="secret",
             aws_region=REGION,
             max_retries=0,
-            timeout=30.0,
+            timeout=self.patience_s,
             http_client=anthropic.DefaultAsyncHttpxClient(**self.link.http_options()),
             _strict_response_validation=True,
         )

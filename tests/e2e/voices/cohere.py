@@ -29,11 +29,11 @@ class CohereVoice(Voice):
         super().__init__(*args, **options)
         self.history: list[Any] = []
         self.settings: dict[str, Any] = {}
-        self._http = httpx.AsyncClient(timeout=30.0, **self.link.http_options())
+        self._http = httpx.AsyncClient(timeout=self.patience_s, **self.link.http_options())
         self.client = cohere.AsyncClientV2(
             self.api_key,
             base_url=_REAL if self.link.authority is not None else self.link.proxy.meeting,
-            timeout=30.0,
+            timeout=self.patience_s,
             max_retries=0,
             httpx_client=self._http,
         )

@@ -39,7 +39,7 @@ class GeminiVoice(Voice):
             api_key=self.api_key,
             http_options=types.HttpOptions(
                 base_url=self.link.proxy.meeting if self.link.authority is None else _REAL,
-                timeout=30_000,
+                timeout=int(self.patience_s * 1000),
                 httpx_client=self._sync_http,
                 httpx_async_client=self._http,
                 async_client_args={"ssl": _NO_TLS},

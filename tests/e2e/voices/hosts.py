@@ -27,7 +27,7 @@ class AzureOpenAIVoice(OpenAIChatVoice):
             api_version="2024-10-21",
             api_key=self.api_key,
             max_retries=0,
-            timeout=30.0,
+            timeout=self.patience_s,
             http_client=openai.DefaultAsyncHttpxClient(**self.link.http_options()),
             _strict_response_validation=True,
         )
@@ -46,7 +46,7 @@ class GroqVoice(OpenAIChatVoice):
             base_url=self.link.proxy.meeting if self.link.authority is None else "https://api.groq.com",
             api_key=self.api_key,
             max_retries=0,
-            timeout=30.0,
+            timeout=self.patience_s,
             http_client=httpx.AsyncClient(**self.link.http_options()),
             _strict_response_validation=True,
         )
@@ -93,7 +93,7 @@ class MistralVoice(OpenAIChatVoice):
         return Mistral(
             api_key=self.api_key,
             server_url=self.link.proxy.meeting if self.link.authority is None else "https://api.mistral.ai",
-            timeout_ms=30_000,
+            timeout_ms=int(self.patience_s * 1000),
             client=self._sync_http,
             async_client=self._http,
         )

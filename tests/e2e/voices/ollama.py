@@ -25,7 +25,7 @@ class _OllamaVoice(Voice):
         self.settings: dict[str, Any] = {}
         self.client = ollama.AsyncClient(
             self.link.proxy.meeting if self.link.authority is None else _REAL,
-            timeout=30.0,
+            timeout=self.patience_s,
             headers={"authorization": f"Bearer {self.api_key}"},
             **self.link.http_options(),
         )

@@ -30,7 +30,7 @@ class OpenAIResponsesVoice(Voice):
             base_url=self.link.base_url("openai"),
             api_key=self.api_key,
             max_retries=0,
-            timeout=30.0,
+            timeout=self.patience_s,
             http_client=openai.DefaultAsyncHttpxClient(**self.link.http_options()),
             _strict_response_validation=True,
         )

@@ -2,47 +2,28 @@
 
 Owns the way from a decided reply to the bytes that the client gets, in its own dialect, streamed or whole. Knows
 nothing of how the call is held: a ``Port`` does that. An exchange ends exactly once; what comes after is ignored and
-said so by the return value, so that a race between two endings is settled here and nowhere else.
+said so by the return value, so that a race between two endings is settled here and nowhere else. A call that has to
+wait long may have its head sent before its end is known: a ``Speech`` then tells its end.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import re
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal
 from urllib.parse import quote
 
 from motive_core.dialects.base import Dialect, RequestHead
 from motive_core.errors import MotiveError
 from motive_core.estimate import estimate_usage
+from motive_core.exchange.port import Port
+from motive_core.exchange.speech import Beat, Speech
 from motive_core.ir import ChatRequest, Choice, Part, Reply, TextPart
-from motive_core.stream import ChoiceEnded, Failed, Finished, ReplyEvent, Started, UsageReported, replay, replay_part
+from motive_core.stream import replay
 
 type Listener = Literal["forward", "reverse"]
 type Ending = Literal["replied", "noticed", "failed", "passed", "gone"]
-
-
-class Port(Protocol):
-    """Where a reply goes: one held request of one client."""
-
-    can_stream: bool
-    """Whether a reply may come in pieces over time (not to HTTP/1.0, not to HEAD)."""
-
-    def respond(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        """Send this reply, whole."""
-        ...
-
-    def stream(self, headers: Mapping[str, str], chunks: AsyncIterator[bytes]) -> None:
-        """Send a reply with status 200, piece by piece."""
-        ...
-
-    def pass_through(self, service: str | None, body: bytes | None = None) -> None:
-        """Let the real service answer: the one that the request names, or the one at this base URL. ``body`` takes the
-        place of the request's own."""
-        ...
 
 
 @dataclass(slots=True, eq=False)
@@ -66,11 +47,14 @@ class Exchange:
     extra_headers: dict[str, str] = field(default_factory=dict)
     keep: Callable[[ChatRequest, Reply], None] | None = None
     """Is told of the reply, if the request wants it kept."""
+    fallback: str = ""
+    """What it is answered when nobody does, by policy."""
+    passes_at_exit: bool = False
     continues: bool = False
     """Whether ``request`` has a conversation in it that the body only named, by an id that the real service has not."""
-    cut_by: MotiveError | None = None
-    """The error that ended a reply in the middle, after its head was out."""
-    _interrupt: asyncio.Event | None = None
+    speech: Speech | None = None
+    """Its reply, from the moment on that the head of it goes out before all of it."""
+    _timer: asyncio.TimerHandle | None = None
 
     def answer(self, parts: tuple[Part, ...], finish_reason: Literal["stop", "tool_calls"] = "stop") -> bool:
         """Reply with these parts, once for each of the ``n`` choices that the caller asked for."""
@@ -79,6 +63,16 @@ class Exchange:
     def notice(self, text: str) -> bool:
         """Reply with a word of our own: a successful reply that nobody on the other side said."""
         return self.reply(self.reply_of((TextPart(text),), "stop"), "noticed")
+
+    def fall_back(self) -> bool:
+        """Reply with what the route has for this."""
+        self.outcome = "fallback"
+        return self.notice(self.fallback)
+
+    def exit(self, error: MotiveError) -> None:
+        """The process exits: end by the route's policy, or in the middle of the reply."""
+        if not (self.pass_on() if self.passes_at_exit else self.fail(error)):
+            self.cut(error)
 
     def reply_of(self, parts: tuple[Part, ...], finish_reason: Literal["stop", "tool_calls"]) -> Reply:
         choices = (Choice(parts, finish_reason),) * max(1, self.request.n)
@@ -90,25 +84,61 @@ class Exchange:
             created=int(self.arrived_at),
         )
 
+    def keep_alive(self, beat: Beat) -> None:
+        """From ``beat.after_s`` on, let this call show signs of life while it waits. To be called within a running
+        event loop; has no effect on a call that ends before."""
+        if self.ending is None and self.port.can_stream:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(beat.after_s, self._speak, beat.every_s)
+
+    def _speak(self, beat_every_s: float) -> None:
+        self._timer = None
+        if self.ending is None and self.speech is None:
+            self._start(self.headers(), beat_every_s)
+
+    def _start(self, headers: dict[str, str], beat_every_s: float | None = None) -> Speech:
+        token_every_s = self._token_every_s()
+        self.speech = speech = Speech(
+            self.dialect, self.request, self.exchange, beat_every_s=beat_every_s, token_every_s=token_every_s
+        )
+        self.port.stream(headers, speech.chunks())
+        return speech
+
+    def _token_every_s(self) -> float | None:
+        """How long a token of a streamed reply takes, None if it is not paced."""
+        if not (self.pace_tokens_per_s and self.request.stream and self.port.can_stream):
+            return None
+        return 1.0 / self.pace_tokens_per_s
+
+    def end(self, ending: Ending) -> None:
+        """It is over: nothing is sent for it any more but what was decided."""
+        self.ending = ending
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
     def reply(self, reply: Reply, ending: Ending) -> bool:
         """Send a whole reply, in one write unless the route paces it. Gives False if the exchange had ended before."""
         if self.ending is not None:
             return False
         if self.keep is not None and self.request.store:
             self.keep(self.request, reply)
+        if self.speech is not None:
+            self.end(ending)
+            self.speech.say(reply)
+            return True
         headers = self.headers()
         if reply.usage is not None and reply.usage.estimated:
             headers["x-motive-usage"] = "estimated"
-        if not self.request.stream:
-            body = self.dialect.render_reply(self.request, reply)
-        else:
-            if self.pace_tokens_per_s and self.port.can_stream:
-                self.ending = ending
-                self._interrupt = asyncio.Event()
-                self.port.stream(headers, self._paced(reply, 1.0 / self.pace_tokens_per_s, self._interrupt))
-                return True
+        if self._token_every_s() is not None:
+            self.end(ending)
+            self._start(headers).say(reply)
+            return True
+        if self.request.stream:
             body = self.dialect.encoder(self.request).encode_all(replay(reply))
-        self.ending = ending
+        else:
+            body = self.dialect.render_reply(self.request, reply)
+        self.end(ending)
         self.port.respond(200, headers, body)
         return True
 
@@ -116,7 +146,10 @@ class Exchange:
         """End with an error in the caller's dialect. Gives False if the exchange had ended before."""
         if self.ending is not None:
             return False
-        self.ending = "failed"
+        self.end("failed")
+        if self.speech is not None:
+            self.speech.fail(error)
+            return True
         headers = {
             **self.dialect.error_headers(error, self.exchange),
             **session_header(self.session),
@@ -128,18 +161,23 @@ class Exchange:
 
     def cut(self, error: MotiveError) -> bool:
         """End a reply that is being spoken, by an error within its stream. Gives False if none is, or was."""
-        if self._interrupt is None or self.cut_by is not None:
-            return False
-        self.cut_by = error
-        self._interrupt.set()
-        return True
+        return self.speech is not None and self.speech.cut(error)
+
+    @property
+    def cut_by(self) -> MotiveError | None:
+        """The error that ended a reply in the middle, after its head was out."""
+        return self.speech.cut_by if self.speech is not None else None
 
     def pass_on(self) -> bool:
         """Let the real service answer. Gives False if the exchange had ended before."""
         if self.ending is not None:
             return False
-        self.ending = "passed"
-        self.port.pass_through(self.service, self.own_body())
+        self.end("passed")
+        service, body = self.service, self.own_body()
+        if self.speech is not None:
+            self.speech.pass_on(lambda: self.port.ask(service, body))
+        else:
+            self.port.pass_through(service, body)
         return True
 
     def own_body(self) -> bytes | None:
@@ -157,40 +195,6 @@ class Exchange:
         if self.request.stream:
             headers["cache-control"] = "no-cache"
         return headers
-
-    async def _paced(self, reply: Reply, interval_s: float, interrupt: asyncio.Event) -> AsyncIterator[bytes]:
-        """The bytes of a streamed reply, as if a model typed it: one token every ``interval_s``."""
-        encoder = self.dialect.encoder(self.request)
-        for event, waits in _paced_events(reply):
-            if waits:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(interval_s):
-                        await interrupt.wait()
-            if self.cut_by is not None:
-                yield encoder.encode(Failed(self.cut_by))
-                return
-            if data := encoder.encode(event):
-                yield data
-
-
-def _paced_events(reply: Reply) -> Iterator[tuple[ReplyEvent, bool]]:
-    """Events with one token a delta; True where a token is to be waited for."""
-    yield Started(reply.reply_id, reply.model, reply.created, extra=reply.extra), False
-    for number, choice in enumerate(reply.choices):
-        for index, part in enumerate(choice.parts):
-            text = part.text if isinstance(part, TextPart) else None
-            pieces = tokens(text) if text is not None else None
-            for position, event in enumerate(replay_part(number, index, part, pieces)):
-                yield event, text is not None and position > 0
-        yield ChoiceEnded(number, choice.finish_reason, choice.stop_sequence, extra=choice.extra), False
-    if reply.usage is not None:
-        yield UsageReported(reply.usage), False
-    yield Finished(), False
-
-
-def tokens(text: str) -> list[str]:
-    """Text in pieces of about a token: white space and up to six characters. They join to the text again."""
-    return re.findall(r"\s*\S{1,6}|\s+\Z", text)
 
 
 def session_header(session: str) -> dict[str, str]:

@@ -1,41 +1,29 @@
 """What of a call is relayed to the other side, and what tells it from other calls.
 
 Owns: the words of a call (everything after the last assistant message), its context, the digests by which the session
-machine recognises clients, prompts and quotations, and the commands that an answerer may write instead of words. Pure;
-knows neither sockets nor sessions' state.
+machine recognises clients, prompts and quotations. Pure; knows neither sockets nor sessions' state.
 """
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Final
 
-from jsonschema.exceptions import SchemaError, UnknownType, ValidationError
-from jsonschema.validators import validator_for
-from pydantic_core import from_json, to_json
-from referencing import Registry
-from referencing.exceptions import Unresolvable
-
 from motive_core.dialects.degrade import parts_as_text
 from motive_core.ir import (
     ChatRequest,
-    Json,
     Message,
     Part,
     ReasoningPart,
-    ResponseFormat,
     TextPart,
     Tool,
     ToolCallPart,
     ToolResultPart,
 )
-from motive_core.session import Answer, Join, Words
-
-logger = logging.getLogger(__name__)
+from motive_core.session import Join, Words
 
 NEW_MESSAGE: Final = "——— new message ———"
 """The line between the context and the words of a prompt, where both are shown. What stands before it in a quotation
@@ -45,8 +33,6 @@ _QUOTED_TURNS: Final = 32
 """How many of a conversation's latest turns are looked at for quotations: enough to recognise it."""
 
 _SYSTEM_ROLES: Final = ("system", "developer")
-
-_THOUGHTS: Final = re.compile(r"(?:/think(?:[ \t][^\n]*)?(?:\n|\Z))+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +48,9 @@ class Relayed:
     asks: bool
 
 
-def relayed(request: ChatRequest, *, with_system: bool, with_context: bool) -> Relayed:
-    """What this call says to the other side."""
+def relayed(request: ChatRequest, *, with_system: bool, with_context: bool, call_word: str | None = None) -> Relayed:
+    """What this call says to the other side. ``call_word`` is what its tools are called by, as the context shows them;
+    None if they cannot be."""
     border = _border(request.messages)
     earlier, latest = request.messages[:border], request.messages[border:]
     names = {part.call_id: part.name for m in earlier for part in m.parts if isinstance(part, ToolCallPart)}
@@ -72,7 +59,7 @@ def relayed(request: ChatRequest, *, with_system: bool, with_context: bool) -> R
     last_assistant = next((m for m in reversed(earlier) if m.role == "assistant"), None)
     context = _context(
         system if with_system else [],
-        request.tools if with_context else (),
+        signatures(request.tools, call_word) if with_context else (),
         [m for m in earlier if m.role not in _SYSTEM_ROLES] if with_context else [],
     )
     return Relayed(
@@ -125,16 +112,20 @@ def _words(latest: Sequence[Message], names: Mapping[str, str]) -> Words:
     return tuple(parts)
 
 
-def _context(system: Sequence[str], tools: Sequence[Tool], earlier: Sequence[Message]) -> Words:
+def _context(system: Sequence[str], tools: Sequence[str], earlier: Sequence[Message]) -> Words:
     blocks = [f"[system]\n{text}" for text in system if text]
     if tools:
-        blocks.append("[tools]\n" + "\n".join(map(_signature, tools)))
+        blocks.append("[tools]\n" + "\n".join(tools))
     blocks += [f"[{message.role}]\n{parts_as_text(message.parts)}" for message in earlier]
     return (TextPart("\n\n".join(blocks)),) if blocks else ()
 
 
-def _signature(tool: Tool) -> str:
-    """A tool on one line, as a person reads it: ``name(a, b?)  what it does``."""
+def signatures(tools: Sequence[Tool], call_word: str | None) -> list[str]:
+    """Tools as a person reads them, a line each: ``/call name {a, b?}  what it does``."""
+    return [_signature(tool, f"{call_word} " if call_word else "") for tool in tools]
+
+
+def _signature(tool: Tool, before: str) -> str:
     schema = tool.schema if isinstance(tool.schema, dict) else {}
     properties = schema.get("properties")
     required = schema.get("required")
@@ -142,7 +133,7 @@ def _signature(tool: Tool) -> str:
     needed = set(required) if isinstance(required, list) else set()
     arguments = ", ".join(name if name in needed else f"{name}?" for name in fields)
     description = f"  {tool.description.splitlines()[0]}" if tool.description else ""
-    return f"/call {tool.name} {{{arguments}}}{description}"
+    return f"{before}{tool.name} {{{arguments}}}{description}"
 
 
 def _quotable(parts: Iterable[Part]) -> str:
@@ -213,111 +204,3 @@ def join_of(words: Words, join_words: Sequence[str]) -> Join:
         return "word"
     first = text.split(maxsplit=1)[0] if text else ""
     return "first" if first.startswith("/") and first in join_words else "no"
-
-
-def is_leave(words: Words) -> bool:
-    """Whether a message gives the answerer's seat up."""
-    return parts_as_text(words).strip().lower() == "/leave"
-
-
-class CommandError(ValueError):
-    """A command of the answerer cannot be carried out; the message says why, for its author."""
-
-
-def answer_of(
-    words: Words, tools: Sequence[Tool], call_ids: Iterable[str], response_format: ResponseFormat | None = None
-) -> Answer:
-    """The words of the answerer as a reply.
-
-    Lines that begin with ``/call NAME {json}`` become tool calls, checked against the tool's JSON Schema (the JSON may
-    go on over several lines); what follows ``/say`` is taken literally. Lines ``/think TEXT`` before all others are the
-    reasoning that the reply begins with. A reply in words must fit the response format, if the app asked for one.
-    Raises ``CommandError``.
-    """
-    reasoning, words = _reasoning(words)
-    answer = _answer_of(words, tools, call_ids, response_format)
-    return replace(answer, parts=(*reasoning, *answer.parts)) if reasoning else answer
-
-
-def _reasoning(words: Words) -> tuple[Words, Words]:
-    """The reasoning that an answer begins with, if it does, and the words after it."""
-    if not words or not isinstance(words[0], TextPart) or (found := _THOUGHTS.match(words[0].text)) is None:
-        return (), words
-    thoughts = [line.partition("/think")[2].removeprefix(" ") for line in found[0].splitlines()]
-    rest = words[0].text[found.end() :]
-    if not rest.strip() and len(words) == 1:
-        raise CommandError("an answer must follow what /think says")
-    return (ReasoningPart("\n".join(thoughts)),), ((TextPart(rest),) if rest else ()) + words[1:]
-
-
-def _answer_of(
-    words: Words, tools: Sequence[Tool], call_ids: Iterable[str], response_format: ResponseFormat | None
-) -> Answer:
-    text = parts_as_text(words)
-    if text.startswith("/say "):
-        text = text.removeprefix("/say ")
-        words = (TextPart(text),)
-    elif re.search(r"^/call\s", text, re.MULTILINE):
-        return _tool_calls(text, tools, call_ids)
-    if response_format is not None:
-        _check_format(text, response_format)
-    return Answer(words, text_digest(text))
-
-
-def _tool_calls(text: str, tools: Sequence[Tool], call_ids: Iterable[str]) -> Answer:
-    before, *calls = re.split(r"^/call[ \t]+", text, flags=re.MULTILINE)
-    named = list(zip(calls, call_ids, strict=False))
-    if len(named) < len(calls):
-        raise CommandError(f"an answer can make {len(named)} tool calls at once, not {len(calls)}")
-    parts: list[Part] = [TextPart(before.rstrip())] if before.strip() else []
-    parts += [_tool_call(call, tools, call_id) for call, call_id in named]
-    return Answer(tuple(parts), text_digest(parts_as_text(parts)))
-
-
-def _tool_call(command: str, tools: Sequence[Tool], call_id: str) -> ToolCallPart:
-    name, _, arguments = command.strip().partition(" ")
-    name, _, rest = name.partition("\n")
-    arguments = (f"{rest}\n{arguments}" if rest else arguments).strip() or "{}"
-    tool = next((one for one in tools if one.name == name), None)
-    if tool is None:
-        offered = ", ".join(one.name for one in tools) or "none"
-        raise CommandError(f"there is no tool {name!r} in this call; it offers: {offered}")
-    try:
-        value = from_json(arguments)
-    except ValueError as error:
-        raise CommandError(f"the arguments of {name} are not JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise CommandError(f"the arguments of {name} must be a JSON object")
-    if (misfit := _misfit(value, tool.schema)) is not None:
-        raise CommandError(f"the arguments of {name} do not fit its schema: {misfit}")
-    return ToolCallPart(call_id, name, to_json(value).decode() if "\n" in arguments else arguments)
-
-
-def _check_format(text: str, response_format: ResponseFormat) -> None:
-    if response_format.kind == "text":
-        return
-    try:
-        value = from_json(text)
-    except ValueError as error:
-        raise CommandError(f"the app asked for JSON, and this is none: {error}") from None
-    if response_format.kind == "json_object" and not isinstance(value, dict):
-        raise CommandError("the app asked for a JSON object")
-    if (misfit := _misfit(value, response_format.schema)) is not None:
-        raise CommandError(f"the app asked for JSON of another shape: {misfit}")
-
-
-def _misfit(value: Json, schema: Json) -> str | None:
-    """Where and why a value does not fit a JSON Schema; None if it does, or if the schema is none."""
-    if not isinstance(schema, dict):
-        return None
-    # A registry of its own keeps a ``$ref`` to somewhere else from being fetched.
-    kind = validator_for(schema)
-    try:
-        kind.check_schema(schema)
-        kind(schema, registry=Registry()).validate(value)
-    except ValidationError as error:
-        where = "/".join(map(str, error.absolute_path)) or "the object"
-        return f"{where}: {error.message}"
-    except (SchemaError, UnknownType, Unresolvable, RecursionError) as error:
-        logger.info("schema not usable error=%s", type(error).__name__)
-    return None

@@ -1,0 +1,43 @@
+"""The store of a proxy: which file it is, and its opening.
+
+Owns the path where the configuration names none. It has the port of the meeting point in its name: a proxy that is
+started again finds its sessions, and two at once do not meet. What is in the file is the core's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from mitmproxy.proxy.mode_specs import ProxyMode, ReverseMode
+
+from motive_core.backends import SqliteStore, open_sqlite
+from motive_core.config import Config
+
+_ANY_PORT: Final = "any"
+
+
+def open_store(
+    config: Config, modes: Sequence[str], env: Mapping[str, str], clock: Callable[[], float]
+) -> SqliteStore | None:
+    """The store that the configuration asks for; None for memory. ``modes`` are mitmproxy's listeners. Raises
+    ``ConfigError``."""
+    if config.store.kind == "memory":
+        return None
+    path = Path(config.store.path).expanduser() if config.store.path is not None else _default_path(modes, env)
+    return open_sqlite(path, clock, config.timing.session_ttl_s)
+
+
+def _default_path(modes: Sequence[str], env: Mapping[str, str]) -> Path:
+    # An empty or relative one counts as unset: XDG Base Directory Specification 0.8.
+    given = Path(env.get("XDG_STATE_HOME", ""))
+    state = given if given.is_absolute() else Path("~/.local/state").expanduser()
+    return state / "motive" / f"{_port_of(modes)}.sqlite"
+
+
+def _port_of(modes: Sequence[str]) -> str:
+    """The port of the meeting point, or else that of the first listener; port 0 is a new one each time."""
+    parsed = sorted(map(ProxyMode.parse, modes), key=lambda mode: not isinstance(mode, ReverseMode))
+    port = parsed[0].listen_port() if parsed else None
+    return str(port or _ANY_PORT)

@@ -1,0 +1,238 @@
+"""A reply that is spoken over time: its head is out before its end is known.
+
+Owns what goes over the wire from the head on: what keeps the connection alive while nothing is known, the reply at its
+pace once it is, an error where the status can no longer tell it, and the real service's own words if it answers after
+all. Knows neither who decides that nor when.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from typing import Final, assert_never
+
+from motive_core.dialects.base import Dialect, Encoder
+from motive_core.errors import MotiveError, StatusError, UpstreamError
+from motive_core.exchange.port import ServiceReply
+from motive_core.ir import ChatRequest, Reply, TextPart
+from motive_core.stream import ChoiceEnded, Failed, Finished, ReplyEvent, Started, UsageReported, replay, replay_part
+
+SPACE: Final = b" "
+"""May stand before a JSON value any number of times (RFC 8259, section 2)."""
+
+_READ_ERROR_BYTES: Final = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """How a call is kept alive that has no reply yet. In seconds: ``after_s`` from its arrival its head goes out, and
+    from then on something every ``every_s``."""
+
+    after_s: float
+    every_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class _Broken:
+    error: MotiveError
+
+
+@dataclass(frozen=True, slots=True)
+class _Passed:
+    ask: Callable[[], Awaitable[ServiceReply]]
+
+
+type _End = _Said | _Broken | _Passed
+
+
+class Speech:
+    """The body of one reply. ``beat_every_s`` is the time between two signs of life while there is no reply,
+    ``token_every_s`` that between two tokens of one that is paced; ``exchange`` is the id that errors name.
+
+    How it ends is said once, by ``say``, ``fail`` or ``pass_on``, before or after its first byte was taken.
+    """
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        request: ChatRequest,
+        exchange: str,
+        *,
+        beat_every_s: float | None = None,
+        token_every_s: float | None = None,
+    ) -> None:
+        self._dialect = dialect
+        self._request = request
+        self._exchange = exchange
+        self._beat_every_s = beat_every_s
+        self._token_every_s = token_every_s
+        self._end: _End | None = None
+        self._known = asyncio.Event()
+        self._cut: MotiveError | None = None
+        self._interrupt = asyncio.Event()
+
+    def say(self, reply: Reply) -> None:
+        """This is the reply."""
+        self._finish(_Said(reply))
+
+    def fail(self, error: MotiveError) -> None:
+        """There is an error in the place of a reply."""
+        self._finish(_Broken(error))
+
+    def pass_on(self, ask: Callable[[], Awaitable[ServiceReply]]) -> None:
+        """The real service answers: ``ask`` asks it, and raises ``UpstreamError`` if it does not."""
+        self._finish(_Passed(ask))
+
+    def _finish(self, end: _End) -> None:
+        assert self._end is None
+        self._end = end
+        self._known.set()
+
+    @property
+    def cut_by(self) -> MotiveError | None:
+        """The error that ended the reply in the middle."""
+        return self._cut
+
+    def cut(self, error: MotiveError) -> bool:
+        """End a reply that is being spoken, by an error within it. Gives False if there was one before."""
+        if self._cut is not None:
+            return False
+        self._cut = error
+        self._interrupt.set()
+        return True
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The bytes, as they become due. To be read once."""
+        encoder = self._dialect.encoder(self._request) if self._request.stream else None
+        while self._end is None:
+            if await _set_within(self._known, self._beat_every_s):
+                break
+            if data := encoder.heartbeat() if encoder is not None else SPACE:
+                yield data
+        match self._end:
+            case None:
+                raise AssertionError("woken without an end")
+            case _Said(reply):
+                async for data in self._spoken(reply, encoder):
+                    yield data
+            case _Broken(error):
+                yield self._error(error, encoder)
+            case _Passed(ask):
+                async for data in self._relayed(ask, encoder):
+                    yield data
+            case _:
+                assert_never(self._end)
+
+    async def _spoken(self, reply: Reply, encoder: Encoder | None) -> AsyncIterator[bytes]:
+        if encoder is None:
+            yield self._dialect.render_reply(self._request, reply)
+            return
+        if self._token_every_s is None:
+            yield encoder.encode_all(replay(reply))
+            return
+        for event, waits in _paced_events(reply):
+            if waits:
+                await _set_within(self._interrupt, self._token_every_s)
+            if self._cut is not None:
+                yield encoder.encode(Failed(self._cut))
+                return
+            if data := encoder.encode(event):
+                yield data
+
+    def _error(self, error: MotiveError, encoder: Encoder | None) -> bytes:
+        """An error after the head: within the stream, or as the body that tells it, whose status has gone out."""
+        if encoder is not None:
+            return encoder.encode(Failed(error))
+        return self._dialect.render_error(error, self._exchange)
+
+    async def _relayed(
+        self, ask: Callable[[], Awaitable[ServiceReply]], encoder: Encoder | None
+    ) -> AsyncIterator[bytes]:
+        asked = asyncio.ensure_future(ask())
+        interrupted = asyncio.ensure_future(self._interrupt.wait())
+        try:
+            while True:
+                done, _ = await asyncio.wait(
+                    (asked, interrupted), timeout=self._beat_every_s, return_when=asyncio.FIRST_COMPLETED
+                )
+                if done:
+                    break
+                if data := encoder.heartbeat() if encoder is not None else SPACE:
+                    yield data
+            if self._cut is not None and not asked.done():
+                yield self._error(self._cut, encoder)
+                return
+            reply = asked.result()
+        except MotiveError as error:
+            yield self._error(error, encoder)
+            return
+        finally:
+            interrupted.cancel()
+            asked.cancel()
+        async with contextlib.aclosing(reply.chunks) as chunks:
+            if reply.status != 200 and encoder is not None:
+                yield self._error(await _told_error(reply.status, chunks), encoder)
+                return
+            async for data in chunks:
+                if self._cut is not None:
+                    # Its client sees what it would see if the service had been cut off.
+                    raise UpstreamError("The reply was cut off.")
+                yield data
+
+
+async def _told_error(status: int, chunks: AsyncIterator[bytes]) -> MotiveError:
+    """A service's error, to be told within a stream: its own message, if there is one."""
+    body = bytearray()
+    with contextlib.suppress(UpstreamError):
+        async for data in chunks:
+            body += data
+            if len(body) > _READ_ERROR_BYTES:
+                break
+    try:
+        told = json.loads(body)
+    except (ValueError, RecursionError):
+        told = None
+    found = told.get("error", told) if isinstance(told, dict) else None
+    message = found.get("message") if isinstance(found, dict) else found
+    if not isinstance(message, str) or not message:
+        message = f"The service answered with status {status}."
+    return StatusError(status if 400 <= status <= 599 else 502, message)
+
+
+async def _set_within(event: asyncio.Event, seconds: float | None) -> bool:
+    """Wait for an event for so long. Gives whether it is set."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
+def _paced_events(reply: Reply) -> Iterator[tuple[ReplyEvent, bool]]:
+    """Events with one token a delta; True where a token is to be waited for."""
+    yield Started(reply.reply_id, reply.model, reply.created, extra=reply.extra), False
+    for number, choice in enumerate(reply.choices):
+        for index, part in enumerate(choice.parts):
+            text = part.text if isinstance(part, TextPart) else None
+            pieces = tokens(text) if text is not None else None
+            for position, event in enumerate(replay_part(number, index, part, pieces)):
+                yield event, text is not None and position > 0
+        yield ChoiceEnded(number, choice.finish_reason, choice.stop_sequence, extra=choice.extra), False
+    if reply.usage is not None:
+        yield UsageReported(reply.usage), False
+    yield Finished(), False
+
+
+def tokens(text: str) -> list[str]:
+    """Text in pieces of about a token: white space and up to six characters. They join to the text again."""
+    return re.findall(r"\s*\S{1,6}|\s+\Z", text)
