@@ -29,14 +29,18 @@ _INHERITED: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH")
 _DEFECTS: Final = ("Traceback (most recent call last)", "mitmproxy has crashed", "background task failed", "ERROR")
 
 HOLD_S: Final = 8.0
+HEARTBEAT_S: Final = 2.0
+_TOKEN: Final = "the-operator-of-the-soak"
 
 
 def config(more: Mapping[str, Any]) -> dict[str, Any]:
-    """Calls are held for seconds rather than minutes, so that their deadlines are part of the play."""
+    """Calls are held for seconds rather than minutes, so that their deadlines, and signs of life before, are part of
+    the play."""
     rules = {"answer": "pair", "hold_timeout_s": HOLD_S, "handshake_timeout_s": HOLD_S}
     paced = {"match": {"listener": "reverse", "model": f"{PACED}*"}, "pace_tokens_per_s": 300, **rules}
     return {
-        "timing": {"cleanup_interval_s": 2},
+        "timing": {"cleanup_interval_s": 2, "heartbeat_after_s": HEARTBEAT_S, "heartbeat_every_s": HEARTBEAT_S},
+        "access": {"admin_token": _TOKEN},
         "routes": [paced, {"match": {"listener": "reverse"}, **rules}],
         **more,
     }
@@ -101,7 +105,7 @@ class SoakedProxy:
     def _ask(self, method: str, path: str) -> tuple[int, bytes]:
         connection = HTTPConnection(*self.address, timeout=_START_DEADLINE_S)
         try:
-            connection.request(method, path, headers={"connection": "close"})
+            connection.request(method, path, headers={"connection": "close", "x-admin-token": _TOKEN})
             reply = connection.getresponse()
             return reply.status, reply.read()
         finally:

@@ -174,7 +174,7 @@ def _pair(name: str, weather: Weather, random: Random) -> tuple[Asker, Answerer]
     """Two clients of random dialects, and who they are."""
     lanes = random.choice((1, 1, 1, 3))
     named = lanes > 1 or random.random() < 0.5
-    model = f"{PACED}{name}" if random.random() < 0.2 else name
+    model = f"{PACED}{name}" if random.random() < 0.1 else name
     transcript = Transcript(model)
     by_suffix = random.random() < 0.5
     same_key = random.random() < 0.3

@@ -16,7 +16,7 @@ from typing import Final, Literal, NamedTuple
 
 from bench.soak.connection import RUDE, Caller, HungError, LostError, Manner, ProtocolError, request_bytes
 from bench.soak.transcript import Asked, Shown, Transcript
-from bench.soak.wires import Turn, Wire, WireError
+from bench.soak.wires import SpokenError, Turn, Wire, WireError
 from motive_core.sources.pair import NOTICES
 
 PACED: Final = "paced-"
@@ -30,7 +30,7 @@ _CLIENT_LEFT: Final = 499
 _MAY_END_A_CALL: Final = (408, 503, 504)
 """Nobody answered in time (504; Bedrock says 408), or the proxy is about to end."""
 
-_NOTICES: Final = tuple(text.partition("{")[0] for text in NOTICES.values())
+_NOTICES: Final = tuple(prefix for text in NOTICES.values() if (prefix := text.partition("{")[0]))
 
 type Role = Literal["asker", "answerer"]
 
@@ -138,6 +138,11 @@ class Client:
             if reply.status == 200:
                 return Heard(self.wire.read(reply.headers, reply.body, streamed=streamed))
             return Heard(None, reply.status, self._error(reply.status, reply.headers, reply.body))
+        except SpokenError as error:
+            self.weather.count("errors in a reply under way")
+            if "in time" not in str(error):
+                self._odd(f"{self.wire.name}: {error} in a reply under way")
+            return Heard(None, reply.status, str(error))
         except WireError as error:
             self._odd(f"{self.wire.name} {'streamed' if streamed else 'whole'}: {error}")
             return Heard()

@@ -24,6 +24,11 @@ class WireError(Exception):
     """A reply is not what the dialect says that it is."""
 
 
+class SpokenError(Exception):
+    """A reply with status 200 that ends as an error, in the dialect's form: its head was out before. The message is
+    the error's."""
+
+
 @dataclass(frozen=True, slots=True)
 class Turn:
     """One exchange of a client's history: what it said, and the reply."""
@@ -78,13 +83,22 @@ class Wire(abc.ABC):
         """The body of a call that says ``words`` after these turns."""
 
     def read(self, headers: Mapping[str, str], body: bytes, *, streamed: bool) -> str:
-        """What a successful reply says. Raises ``WireError``."""
+        """What a successful reply says. Raises ``WireError``, ``SpokenError``."""
         kind = headers.get("content-type", "").partition(";")[0].strip()
         must(kind == (self.stream_type if streamed else self.whole_type), "content type", kind)
         try:
-            return self.read_stream(body) if streamed else self.read_whole(loaded(body))
+            if streamed:
+                return self.read_stream(body)
+            told = loaded(body)
+            self.check(told)
+            return self.read_whole(told)
         except (KeyError, IndexError, TypeError) as error:
             raise WireError(f"{type(error).__name__} {error} in {body[:2000]!r}") from None
+
+    def check(self, told: Any) -> None:
+        """Raises ``SpokenError`` if this is no reply or event, but an error in its place."""
+        if told.get("error") or isinstance(told.get("message"), str):
+            raise SpokenError(str(self.error(told)))
 
     @abc.abstractmethod
     def read_whole(self, told: Any) -> str:
@@ -93,6 +107,18 @@ class Wire(abc.ABC):
     @abc.abstractmethod
     def read_stream(self, body: bytes) -> str:
         """What a streamed reply says. May raise ``KeyError`` and the like where something is missing."""
+
+    def until_done(self, body: bytes) -> list[Any]:
+        """The chunks of a stream that ends by ``[DONE]``, as OpenAI's do."""
+        chunks: list[Any] = []
+        for _, data in events(body):
+            must(not chunks or chunks[-1] is not None, "more after the end", data)
+            chunk = None if data == "[DONE]" else loaded(data)
+            if chunk is not None:
+                self.check(chunk)
+            chunks.append(chunk)
+        must(chunks and chunks.pop() is None, "the end", body[-200:])
+        return chunks
 
     def message(self, body: bytes) -> str:
         """What an error says. Raises ``WireError``."""
@@ -157,12 +183,10 @@ class OpenAIChat(Wire):
         return str(choice["message"]["content"])
 
     def read_stream(self, body: bytes) -> str:
-        *chunks, last = [data for _, data in events(body)]
-        must(last == "[DONE]", "the end", last)
+        chunks = self.until_done(body)
         text, usages = "", 0
         finishes: list[str] = []
-        for chunk in map(loaded, chunks):
-            must("error" not in chunk, "an error in the stream", chunk)
+        for chunk in chunks:
             must(chunk["object"] == "chat.completion.chunk" and chunk["id"], "a member", chunk)
             usages += chunk.get("usage") is not None
             for choice in chunk["choices"]:
@@ -205,8 +229,12 @@ class OpenAIResponses(Wire):
             elif name == "response.completed":
                 must(self.read_whole(told["response"]) == text, "the whole is not its deltas", told)
                 done = True
+            elif name == "error":
+                raise SpokenError(told["message"])
+            elif name == "response.failed":
+                raise SpokenError(told["response"]["error"]["message"])
             else:
-                must(name not in ("error", "response.failed", "response.incomplete"), "an error in the stream", told)
+                must(name != "response.incomplete", "the end", told)
         must(done and whole == text, "the end", (done, whole))
         return text
 
@@ -232,12 +260,11 @@ class OpenAICompletions(Wire):
         return str(choice["text"])
 
     def read_stream(self, body: bytes) -> str:
-        *chunks, last = [data for _, data in events(body)]
-        must(last == "[DONE]", "the end", last)
+        chunks = self.until_done(body)
         text = ""
         finishes: list[str] = []
-        for chunk in map(loaded, chunks):
-            must("error" not in chunk and chunk["object"] == "text_completion", "a member", chunk)
+        for chunk in chunks:
+            must(chunk["object"] == "text_completion", "a member", chunk)
             for choice in chunk["choices"]:
                 text += choice["text"]
                 if choice["finish_reason"]:
@@ -276,7 +303,7 @@ class AnthropicMessages(Wire):
         for name, data in told_events:
             told = loaded(data)
             must(told["type"] == name, "an event that is not what it says", told)
-            must(name != "error", "an error in the stream", told)
+            self.check(told)
             if name == "ping":
                 continue
             if name == "message_start":
@@ -338,7 +365,7 @@ class Gemini(Wire):
         finishes: list[str] = []
         for _, data in events(body):
             told = loaded(data)
-            must("error" not in told, "an error in the stream", told)
+            self.check(told)
             (candidate,) = told["candidates"]
             text += self._text(candidate)
             if "finishReason" in candidate:
@@ -371,8 +398,9 @@ class OllamaChat(Wire):
     def read_stream(self, body: bytes) -> str:
         must(body.endswith(b"\n"), "the end", body[-100:])
         *lines, last = [loaded(line) for line in body[:-1].split(b"\n")]
-        for line in lines:
-            must("error" not in line and line["done"] is False, "line", line)
+        for line in (*lines, last):
+            self.check(line)
+            must(line["done"] is (line is last), "line", line)
         must(last["done"] is True and last["done_reason"] == "stop", "the end", last)
         return "".join(self._said(line) for line in (*lines, last))
 
@@ -429,6 +457,8 @@ class CohereChat(Wire):
             if name == "content-delta":
                 text += told["delta"]["message"]["content"]["text"]
             elif name == "message-end":
+                if told["delta"].get("error"):
+                    raise SpokenError(told["delta"]["error"])
                 must(told["delta"]["finish_reason"] == "COMPLETE", "finish", told)
         must(names[0] == "message-start" and names[-1] == "message-end", "order", names)
         return text
@@ -456,7 +486,10 @@ class _Bedrock(Wire):
         total = 0
         for event in buffer:
             total += event.prelude.total_length
-            must(event.headers[":message-type"] == "event", "an error in the stream", event.payload)
+            if event.headers[":message-type"] != "event":
+                raise SpokenError(loaded(event.payload)["message"])
+            if event.headers[":event-type"] == "ping":
+                continue  # the SDKs pass over events that they don't know
             yield event.headers[":event-type"], loaded(event.payload)
         must(total == len(body), "the stream ends in the middle of a frame", (total, len(body)))
 
