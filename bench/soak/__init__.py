@@ -22,7 +22,7 @@ what real clients do:
 - **An answer was taken** for certain if its call ended with another prompt. That prompt is then never shown again.
 - **At the end** all rudeness stops, every prompt that was not given up is said until it is answered, and the sessions
   are ended by the operator. Then nothing may be left in the process: no task, flow, connection, descriptor, or memory.
-- **Kills** need a store that outlives the process; a killed proxy is a lost call to every client.
+- **Kills** of the proxy, which keeps its sessions in SQLite, are a lost call to every client, and nothing more.
 
 Modules: ``wires`` (how the ten dialects write and read), ``connection`` (sockets, and how a call goes wrong), ``sides``
 (the two clients), ``transcript`` (what is a fault), ``census`` (an addon that counts what a process holds),

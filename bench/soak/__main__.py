@@ -59,7 +59,7 @@ def main() -> int:
     parser.add_argument("--warm-up", type=float, default=60.0, metavar="S", help="seconds before memory is compared")
     parser.add_argument("--think", type=float, default=1.5, metavar="S", help="mean time before a client goes on")
     parser.add_argument("--rudeness", type=float, default=0.35, help="share of calls that go wrong")
-    parser.add_argument("--kills", type=int, default=0, help="kill the proxy so often; needs a store that is kept")
+    parser.add_argument("--kills", type=int, default=0, help="kill the proxy so often, and start it again")
     parser.add_argument("--settings", default="{}", help="more of Motive's configuration, as JSON")
     parser.add_argument("--seed", type=int, default=1, help="of all that is random in the clients")
     parser.add_argument("--keep", type=Path, help="an empty folder for log and configuration, which stay there")

@@ -65,7 +65,8 @@ class SoakedProxy:
         (port,) = free_ports(1)
         self.address = ("127.0.0.1", port)
         path = folder / "motive.yaml"
-        path.write_text(json.dumps(config(more)), encoding="utf-8")  # JSON is YAML
+        store = {"kind": "sqlite", "path": str(folder / "store.sqlite")}
+        path.write_text(json.dumps({"store": store, **config(more)}), encoding="utf-8")  # JSON is YAML
         self._command = [*MITMDUMP, "--set", f"confdir={folder / 'confdir'}", "--set", "flow_detail=0"]
         self._command += ["--mode", f"reverse:http://127.0.0.1:9@127.0.0.1:{port}"]
         for script in (Path(__file__).with_name("census.py"), REPOSITORY / "addons" / "motive.py"):
