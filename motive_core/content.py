@@ -1,11 +1,13 @@
-"""Request bodies as they are sent: content encodings, undone within a bound.
+"""Request bodies as they are sent: content encodings, undone within a bound, and the number of JSON values in them.
 
-Owns the decompression. A body that would unpack to more than the limit is refused before it does.
+Owns the decompression, and what is refused by its size. A body that would unpack to more than the limit is refused
+before it does, and one of too many values before anybody makes objects of them.
 """
 
 from __future__ import annotations
 
 import io
+import re
 import zlib
 from typing import Final
 
@@ -14,7 +16,13 @@ import zstandard
 
 from motive_core.errors import BadRequestError, PayloadTooLargeError
 
+MOST_VALUES: Final = 100_000
+"""JSON values of one body. The longest conversations have a few ten thousand; a million of them keep the event loop,
+and with it every other client, waiting for many seconds."""
+
 _GZIP_OR_ZLIB: Final = 32 + zlib.MAX_WBITS
+_STRINGS: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+"""JSON strings; the end of the text ends one, too, so that every quote begins a match and none is looked at twice."""
 
 
 def decode_body(body: bytes, encodings: str, limit_bytes: int) -> bytes:
@@ -30,6 +38,22 @@ def decode_body(body: bytes, encodings: str, limit_bytes: int) -> bytes:
         except (zlib.error, brotli.error, zstandard.ZstdError) as error:
             raise BadRequestError(f"The body is not valid {name}: {error}", param="content-encoding") from None
     return body
+
+
+def check_values(body: bytes) -> None:
+    """Count the JSON values of a body, whether or not it is JSON. Raises ``PayloadTooLargeError``."""
+    if _values(body) <= MOST_VALUES:
+        return
+    # A value is one text at most, and so is its name: no need to look at more of them.
+    rest, texts = _STRINGS.subn(b"", body, count=2 * MOST_VALUES + 1)
+    if texts > 2 * MOST_VALUES or _values(rest) > MOST_VALUES:
+        raise PayloadTooLargeError(f"The body has more than {MOST_VALUES} JSON values.")
+
+
+def _values(text: bytes) -> int:
+    """How many values there can be at most, strings counted as if they were no strings: in each container the first
+    value follows its bracket, all others a comma."""
+    return text.count(b",") + text.count(b"[") + text.count(b"{")
 
 
 def _decode(body: bytes, name: str, limit_bytes: int) -> bytes:

@@ -20,7 +20,7 @@ from motive_core.backends import Backend, MemoryBackend
 from motive_core.background import BackgroundTable
 from motive_core.clients import FORWARDED_HEADER, TrustedProxies, limited_as
 from motive_core.config import Config, Hashed
-from motive_core.content import decode_body
+from motive_core.content import check_values, decode_body
 from motive_core.dialects import DIALECTS, Dialect, ModelInfo, RequestHead
 from motive_core.errors import (
     InternalError,
@@ -412,7 +412,9 @@ class Gateway:
         limit = self.config.limits.body_limit_bytes
         if len(incoming.body) > limit:
             raise PayloadTooLargeError(f"The body has {len(incoming.body)} bytes; the limit is {limit}.")
-        return decode_body(incoming.body, incoming.head.headers.get("content-encoding", ""), limit)
+        body = decode_body(incoming.body, incoming.head.headers.get("content-encoding", ""), limit)
+        check_values(body)
+        return body
 
     async def _is_background(self, exchange: Exchange, decision: Answer) -> bool:
         """End a background call of a chat UI here, so that it never becomes a turn. Gives whether it was one."""

@@ -22,7 +22,7 @@ from mitmproxy.proxy.mode_specs import ReverseMode, UpstreamMode
 from motive_core.access import ANYBODY, Rank, is_preflight
 from motive_core.config import DEFAULT_CONFIG_NAME
 from motive_core.dialects import RequestHead
-from motive_core.errors import AuthenticationError, ConfigError, MotiveError, UnavailableError
+from motive_core.errors import AuthenticationError, BadRequestError, ConfigError, MotiveError, UnavailableError
 from motive_core.log_lines import LogLine
 from motive_shell import fast_messages
 from motive_shell.banner import addresses, announce, silent
@@ -31,9 +31,10 @@ from motive_shell.exposure import is_loopback, narrow, retreat, why_exposed, why
 from motive_shell.fast_dispatch import FastDispatch
 from motive_shell.fast_writes import gather_writes
 from motive_shell.flows import ROLE_HEADER, FlowPort, head_of, incoming_of, listener_of, peer_of, respond, withdraw
+from motive_shell.framing import HeadBounds, frame, mend, without_trailers
 from motive_shell.logs import keep_secrets
 from motive_shell.runtime import Runtime, runtime_of
-from motive_shell.site import LONGEST_TARGET, to_origin
+from motive_shell.site import LONGEST_TARGET, refusal, to_origin
 from motive_shell.trust import CERTIFICATE, write_bundle
 
 logger = logging.getLogger(__name__)
@@ -114,6 +115,7 @@ class Motive:
         if proxyserver is not None:
             await retreat(proxyserver.servers, ctx.options)
         deepen_backlogs(master)
+        HeadBounds(self._configured().config.timing.head_timeout_s, refusal).install()
         mode = self._configured().config.fast_dispatch
         dispatch = FastDispatch(master.addons)
         if mode == "on" or (mode == "auto" and dispatch.supported()):
@@ -155,6 +157,9 @@ class Motive:
 
     def client_connected(self, client: connection.Client) -> None:
         """See ``connections``. mitmproxy may have bound an address, for a moment, that it was not to listen on."""
+        if self._runtime is None:  # its configuration is wrong: the process is about to end
+            client.error = "Motive does not start."
+            return
         if not self._configured().is_guarded and not is_loopback(client.sockname[0]):
             client.error = "Motive is starting."
             return
@@ -163,6 +168,7 @@ class Motive:
             ask_for_no_password(ctx.master, client)
         if self._configured().gathers_writes:
             gather_writes(ctx.master, client, client)
+        self._configured().connections.came(ctx.master, client)
 
     def server_connected(self, data: server_hooks.ServerConnectionHookData) -> None:
         """See ``fast_writes``."""
@@ -171,6 +177,9 @@ class Motive:
 
     async def client_disconnected(self, client: connection.Client) -> None:
         """Its held calls are over."""
+        if self._runtime is None:
+            return
+        self._configured().connections.left(client)
         await self._configured().holds.client_gone(client)
 
     def tls_clienthello(self, data: tls.ClientHelloData) -> None:
@@ -205,8 +214,15 @@ class Motive:
     # Flows
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
-        """Keep secrets from going on; let a large upload that is no LLM call go as it comes, rather than gather it."""
+        """Refuse or mend what could be read in two ways, and keep secrets from going on; let a large upload that is no
+        LLM call go as it comes, rather than gather it first."""
+        self._configured().connections.asked(flow.client_conn)
         if flow.is_replay:
+            return
+        if (fault := mend(flow.request)) is not None:
+            error = BadRequestError(fault, code="bad_head")
+            peer = flow.client_conn.peername[0]
+            respond(flow, *self._configured().gateway.refused(head_of(flow.request), error, peer))
             return
         request = flow.request
         if listener_of(flow) == "reverse":
@@ -244,6 +260,7 @@ class Motive:
             return
         runtime, request = self._configured(), flow.request
         gateway, caller = runtime.gateway, ANYBODY
+        frame(request)
         forward = listener_of(flow) == "forward"
         if forward and not self._is_llm_host(request):
             return
@@ -321,6 +338,7 @@ class Motive:
 
     async def response(self, flow: http.HTTPFlow) -> None:
         """A reply is complete and goes out."""
+        without_trailers(flow)
         await self._configured().holds.delivered(flow)
 
     async def error(self, flow: http.HTTPFlow) -> None:

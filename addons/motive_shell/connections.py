@@ -1,6 +1,7 @@
-"""Limits of mitmproxy's connections that are too low for calls that wait: raised through its own objects.
+"""Limits of connections: those of mitmproxy that are too low for calls that wait are raised, through its own objects;
+and where it has none, connections that nothing comes from, or nothing goes to, are cut.
 
-Both parts that are touched are not public; where a version lacks them, its own limits stay in force.
+What is touched of mitmproxy is not public; where a version lacks it, its own limits stay in force.
 """
 
 from __future__ import annotations
@@ -14,9 +15,12 @@ from typing import Any, Final
 
 from mitmproxy.connection import Client
 from mitmproxy.master import Master
+from mitmproxy.proxy.mode_specs import ReverseMode
 
 _BACKLOG: Final = 4096
 _UPSTREAM_CONNECTIONS: Final = 1000
+_LINGER_S: Final = 5.0
+"""How long a connection that was closed may go on to send what its client has not read yet."""
 
 
 def deepen_backlogs(master: Master) -> None:
@@ -42,6 +46,52 @@ def ask_for_no_password(master: Master, client: Client) -> None:
     authenticated = getattr(master.addons.get("proxyauth"), "authenticated", None)
     if authenticated is not None:
         authenticated[client] = ("", "")
+
+
+class Connections:
+    """The connections of clients: those from which no request has come yet, and where each writes to.
+
+    Twice ``head_timeout_s`` is how long a client of the meeting point may take from its connection to the end of its
+    first request's head: a head that was begun ends before, by an error that says so. Connections to the forward proxy
+    may be tunnels, in which nothing can be asked for.
+    """
+
+    def __init__(self, head_timeout_s: float) -> None:
+        self.head_timeout_s = head_timeout_s
+        self._silent: dict[str, asyncio.TimerHandle] = {}
+        self._writers: dict[str, Any] = {}
+
+    def __len__(self) -> int:
+        return len(self._writers)
+
+    def came(self, master: Master, client: Client) -> None:
+        """A client has connected."""
+        handler = _proxyserver(master).connections.get(client.id)
+        io = handler.transports.get(client) if handler is not None else None
+        if io is None or not hasattr(io.writer, "transport"):
+            return
+        self._writers[client.id] = io.writer
+        if isinstance(client.proxy_mode, ReverseMode):
+            loop = asyncio.get_running_loop()
+            self._silent[client.id] = loop.call_later(2 * self.head_timeout_s, self._cut, client.id, io)
+
+    def asked(self, client: Client) -> None:
+        """The head of a request of this client is here."""
+        if (timer := self._silent.pop(client.id, None)) is not None:
+            timer.cancel()
+
+    def left(self, client: Client) -> None:
+        """A client's connection is closed. What it did not read is kept for it for a moment only: asyncio would keep
+        that, and the socket, for as long as the other side does."""
+        self.asked(client)
+        writer = self._writers.pop(client.id, None)
+        if writer is not None and writer.transport.get_write_buffer_size():
+            asyncio.get_running_loop().call_later(_LINGER_S, writer.transport.abort)
+
+    def _cut(self, client_id: str, io: Any) -> None:
+        self._silent.pop(client_id, None)
+        if io.handler is not None:
+            io.handler.cancel("no request came")
 
 
 def _proxyserver(master: Master) -> Any:

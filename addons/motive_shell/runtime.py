@@ -6,8 +6,11 @@ Owns their life: made once a master, started when mitmproxy runs, stopped when i
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import gc
 import logging
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -22,6 +25,7 @@ from motive_core.config import Config, ConfigFile
 from motive_core.errors import ConfigError
 from motive_core.gateway import Gateway, steady_clock
 from motive_core.origin import OriginServer, Streams, make_app
+from motive_shell.connections import Connections
 from motive_shell.descriptors import open_files_allowed, too_few_for
 from motive_shell.exposure import why_exposed
 from motive_shell.holds import Holds
@@ -61,6 +65,7 @@ class Runtime:
         self.services = Services(self.gateway.spawn)
         self.originals: dict[str, http.Request] = {}
         """Requests that went to the origin, by flow id, to be put back when it answers."""
+        self.connections = Connections(self.config.timing.head_timeout_s)
         self.gathers_writes = False
         """Whether connections that are made from now on gather what is written to them."""
         self.is_guarded = False
@@ -111,6 +116,8 @@ class Runtime:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.origin.stop()
         self.close()
+        # What thousands of connections left behind need not be collected: the system takes it all, at once.
+        gc.freeze()
 
     def close(self) -> None:
         """Let go of the store."""
@@ -141,8 +148,17 @@ class Runtime:
             try:
                 self.streams.expire(_UNFETCHED_S)
                 await self.gateway.sweep()
+                give_memory_back()
             except Exception:
                 logger.exception("clean-up failed")
+
+
+def give_memory_back() -> None:
+    """Return freed memory to the system: glibc keeps what large bodies and many calls at once have taken, for as long
+    as anything lives behind it. Does nothing with other C libraries."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
 
 
 def _check_exposure(config: Config) -> None:

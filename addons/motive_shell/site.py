@@ -9,8 +9,12 @@ import re
 from typing import Final
 
 from mitmproxy import http
+from mitmproxy.net.http.http1 import assemble_response
 
 from motive_core.access import Rank
+from motive_core.dialects import RequestHead
+from motive_core.errors import MotiveError, RequestTimeoutError, StatusError
+from motive_core.gateway import Gateway, new_id
 from motive_core.origin import OriginServer
 from motive_core.origin.app import RANK_HEADER
 from motive_shell.flows import send_to_origin
@@ -23,6 +27,20 @@ _FORWARDED: Final = (b"origin", b"anthropic-version", b"accept", b"user-agent")
 _LONGEST_VALUE: Final = 1024
 _UNSENDABLE: Final = re.compile(rb"[^\x20-\x7e\x80-\xff]")
 """What the origin's server refuses within a header. mitmproxy does not."""
+
+
+def refusal(status: int) -> bytes:
+    """The whole reply, head and all, to a client whose request's head did not come to its end: 408 if it took too
+    long, 431 if it is too large."""
+    error: MotiveError
+    if status == 408:
+        error = RequestTimeoutError("The head of the request did not come in time.")
+    else:
+        error = StatusError(status, "The head of the request is too large.", code="head_too_large")
+    dialect = Gateway.spoken_by(RequestHead("", "", 0, "/", "", {}))
+    status, headers, body = Gateway.error_reply(dialect, error, new_id())
+    response = http.Response.make(status, body, headers | {"connection": "close"})
+    return bytes(assemble_response(response))
 
 
 def to_origin(flow: http.HTTPFlow, origin: OriginServer, rank: Rank) -> http.Request:

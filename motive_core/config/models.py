@@ -119,6 +119,11 @@ class Timing(Section):
     )
     heartbeat_every_s: Seconds = Field(default=10, description="How often it does then, at least.")
     session_ttl_s: Seconds = Field(default=3600, description="How long a session without calls lives.")
+    head_timeout_s: Seconds = Field(
+        default=30,
+        description="How long the head of a request may take, from its first byte on. A connection to the meeting "
+        "point from which none has come after twice that is closed. Read at the start only.",
+    )
     cleanup_interval_s: Seconds = Field(default=30, description="How often idle sessions are looked for.")
 
 

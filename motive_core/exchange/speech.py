@@ -139,9 +139,12 @@ class Speech:
         if self._token_every_s is None:
             yield encoder.encode_all(replay(reply))
             return
+        loop = asyncio.get_running_loop()
+        due = loop.time()
         for event, waits in _paced_events(reply):
             if waits:
-                await _set_within(self._interrupt, self._token_every_s)
+                due += self._token_every_s  # by the clock: what is late by now does not make the rest late
+                await _set_within(self._interrupt, max(0.0, due - loop.time()))
             if self._cut is not None:
                 yield encoder.encode(Failed(self._cut))
                 return

@@ -10,7 +10,7 @@ import brotli
 import pytest
 import zstandard
 
-from motive_core.content import decode_body
+from motive_core.content import MOST_VALUES, check_values, decode_body
 from motive_core.errors import BadRequestError, PayloadTooLargeError
 
 BODY = '{"model": "npc", "text": "Größe\\n"}'.encode() * 50
@@ -86,3 +86,36 @@ def test_a_bomb_is_refused(encoding: str) -> None:
 @pytest.mark.parametrize(("encoding", "body"), ENCODED, ids=NAMES)
 def test_a_body_of_exactly_the_limit_is_taken(encoding: str, body: bytes) -> None:
     assert decode_body(body, encoding, len(BODY)) == BODY
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * (MOST_VALUES + 1),
+        b'{"a":' * (MOST_VALUES + 1),
+        b"[" + b"1," * MOST_VALUES + b"1]",
+        b'["",' + b'"\\"",' * MOST_VALUES + b"1]",
+        b"," * MOST_VALUES + b'""' * (2 * MOST_VALUES + 1) + b",",
+        b'{"text": "' + b"," * MOST_VALUES + b'", "more": [' + b"{}," * MOST_VALUES + b"0]}",
+    ],
+    ids=["arrays", "objects", "elements", "strings", "nothing but strings", "after a text"],
+)
+def test_too_many_values(body: bytes) -> None:
+    with pytest.raises(PayloadTooLargeError, match="more than 100000 JSON values"):
+        check_values(body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[" + b"1," * (MOST_VALUES - 2) + b"1]",
+        b'{"text": "' + b'[{,\\"' * MOST_VALUES + b'"}',
+        b'{"text": "' + b",\\\\" * MOST_VALUES + b'"}',
+        b'"' + b',\\"' * MOST_VALUES,
+        b'"' + b",\\" * MOST_VALUES,
+    ],
+    ids=["nothing", "just as many", "brackets in a text", "backslashes", "a text that does not end", "nor this"],
+)
+def test_what_stands_in_a_text_is_no_value(body: bytes) -> None:
+    check_values(body)

@@ -1,4 +1,4 @@
-"""Lets the room's own assertions explain themselves as those of a test do."""
+"""Lets the assertions of the session tests' room explain themselves as those of a test do."""
 
 from __future__ import annotations
 
