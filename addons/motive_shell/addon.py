@@ -24,7 +24,7 @@ from motive_core.config import DEFAULT_CONFIG_NAME
 from motive_core.dialects import RequestHead
 from motive_core.errors import AuthenticationError, BadRequestError, ConfigError, MotiveError, UnavailableError
 from motive_core.log_lines import LogLine
-from motive_shell import fast_messages
+from motive_shell import fast_messages, goaway
 from motive_shell.banner import addresses, announce, silent
 from motive_shell.connections import ask_for_no_password, deepen_backlogs, lift_connection_limit
 from motive_shell.exposure import is_loopback, narrow, retreat, why_exposed, why_open
@@ -115,6 +115,7 @@ class Motive:
         if proxyserver is not None:
             await retreat(proxyserver.servers, ctx.options)
         deepen_backlogs(master)
+        goaway.install()
         HeadBounds(self._configured().config.timing.head_timeout_s, refusal).install()
         mode = self._configured().config.fast_dispatch
         dispatch = FastDispatch(master.addons)

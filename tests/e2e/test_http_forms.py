@@ -154,6 +154,10 @@ class Http2Client:
         self._http2.reset_stream(stream)
         self._connection.sendall(self._http2.data_to_send())
 
+    def say_good_bye(self) -> None:
+        """GOAWAY without an error: no new calls, but those that are under way go on."""
+        self._connection.sendall(b"\x00\x00\x08\x07" + bytes(5 + 8))  # the library would hear nothing after it
+
     def wait_for(self, stream: int) -> bytes:
         """Read until a reply is whole."""
         while stream not in self.ended:
@@ -217,6 +221,21 @@ async def test_connection_that_ends_ends_all_its_calls(
         await proxy.until_prompts(session, 5)
     told = await proxy.until_prompts(session, 0)
     assert {prompt["state"] for prompt in told["prompts"]} == {"open"}
+    await proxy.close_session(session)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+async def test_good_bye_ends_no_call(at_meeting: Link, proxy: Proxy, session: str, *, stream: bool) -> None:
+    """The AWS SDK for JavaScript says it as soon as it has the head of a streamed reply."""
+    session = f"paced-{session}"
+    with RawClient(proxy.meeting_address) as raw:
+        client = Http2Client(raw.socket)
+        call = client.ask("127.0.0.1", chat(session, "still there?", stream=stream))
+        await proxy.until_held(session)
+        client.say_good_bye()
+        assert await answer(at_meeting, session, "for as long as it takes") == ["still there?"]
+        reply = await asyncio.to_thread(client.wait_for, call)
+    assert b"takes" in reply and (b"[DONE]" in reply) == stream
     await proxy.close_session(session)
 
 
