@@ -63,7 +63,7 @@ class Nursery:
     def __init__(self) -> None:
         path = os.pathsep.join([str(_REPOSITORY), str(_REPOSITORY / "addons")])
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.e2e.nursery"],
+            [sys.executable, "-u", "-m", "tests.e2e.nursery"],
             cwd=_REPOSITORY,
             env={**os.environ, "PYTHONPATH": path},
             stdin=subprocess.PIPE,
