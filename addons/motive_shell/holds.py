@@ -12,7 +12,7 @@ import logging
 from mitmproxy import http
 from mitmproxy.connection import Client
 
-from motive_core.errors import UnavailableError
+from motive_core.errors import MotiveError, UnavailableError
 from motive_core.exchange import Exchange
 from motive_core.gateway import Gateway
 from motive_shell.flows import FlowPort, redirect, replace_body
@@ -130,6 +130,12 @@ class Holds:
             if flow.error is not None and not flow.intercepted and not port.resumed:
                 flow.intercepted = True
                 flow.resume()
+
+    def cut(self, error: MotiveError) -> None:
+        """End every reply that is being spoken, in the middle."""
+        for port in self._ports.values():
+            if port.exchange is not None:
+                port.exchange.cut(error)
 
     def _forget(self, flow: http.HTTPFlow) -> Exchange | None:
         """Let a flow out of our hands. Gives its exchange, None if it was not in them."""
