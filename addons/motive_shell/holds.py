@@ -119,9 +119,8 @@ class Holds:
             port.flow.comment = f"client left {exchange.session}"
             await self._gateway.gone(exchange)
             # Let mitmproxy end the flow; the error that it meets is no news.
-            port.resumed = True
             port.flow.response = http.Response.make(499)
-            port.flow.resume()
+            port.resume()
 
     def sweep_killed(self) -> None:
         """A flow that was killed in a UI stays where it is held, its client waiting: let it go on to its end."""
