@@ -183,10 +183,15 @@ class Speech:
             asked.cancel()
         async with contextlib.aclosing(reply.chunks) as chunks:
             if reply.status != 200 and encoder is not None:
-                yield self._error(await _told_error(reply.status, chunks), encoder)
+                yield self._error(await _told_error(reply.status, self._pieces(chunks)), encoder)
                 return
-            while (piece := await self._next(chunks)) is not None:
-                yield piece
+            async for data in self._pieces(chunks):
+                yield data
+
+    async def _pieces(self, chunks: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:
+        """What a service says, up to where this reply is cut."""
+        while (piece := await self._next(chunks)) is not None:
+            yield piece
 
     async def _next(self, chunks: AsyncGenerator[bytes]) -> bytes | None:
         """The next piece of what a service says, None at its end. Its client sees what it would see if the service had

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import threading
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -173,6 +174,28 @@ async def test_shutdown_while_the_service_is_silent(
         await ending
     gate.open()
     assert "left behind" not in proxy.log and "Cancel" not in proxy.log
+
+
+async def test_shutdown_in_the_middle_of_an_error_of_the_service(
+    start_proxy: StartProxy, proxy_authority: Path, service: Standin, session: str
+) -> None:
+    gate, begun = Gate(), threading.Event()
+
+    def answer(_: Received, writer: Writer) -> None:
+        writer.start(500, [("content-type", "application/json")])
+        writer.send(b'{"error": ')
+        begun.set()
+        gate.wait()
+
+    service.handler = answer
+    proxy = start_proxy(config=CONFIG)
+    async with passed_late(proxy, proxy_authority, session, stream=True) as reply:
+        await asyncio.to_thread(begun.wait)
+        proxy.wait_for_log("Streaming response")
+        ending = asyncio.create_task(asyncio.to_thread(proxy.terminate))
+        assert b"The service answered with status 500." in await reply.aread()
+        await ending
+    gate.open()
 
 
 @pytest.mark.parametrize(
