@@ -1,7 +1,7 @@
-"""Request bodies as they are sent: content encodings, undone within a bound, and the number of JSON values in them.
+"""Bodies as they are sent: content encodings, undone within a bound, and the number of JSON values in them.
 
-Owns the decompression, and what is refused by its size. A body that would unpack to more than the limit is refused
-before it does, and one of too many values before anybody makes objects of them.
+Owns the decompression, and what is refused by its size. A request's body that would unpack to more than the limit is
+refused before it does, and one of too many values before anybody makes objects of them. A reply is undone as it comes.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 import io
 import re
 import zlib
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 import brotli
 import zstandard
 
-from motive_core.errors import BadRequestError, PayloadTooLargeError
+from motive_core.errors import BadRequestError, PayloadTooLargeError, UpstreamError
 
 MOST_VALUES: Final = 100_000
 """JSON values of one body. The longest conversations have a few ten thousand; a million of them keep the event loop,
@@ -38,6 +39,24 @@ def decode_body(body: bytes, encodings: str, limit_bytes: int) -> bytes:
         except (zlib.error, brotli.error, zstandard.ZstdError) as error:
             raise BadRequestError(f"The body is not valid {name}: {error}", param="content-encoding") from None
     return body
+
+
+class Unpacker:
+    """Undoes the ``Content-Encoding`` of a service's reply, piece by piece: some are encoded although nobody asked for
+    it. Raises ``UpstreamError`` for an encoding that we don't know."""
+
+    def __init__(self, encodings: str) -> None:
+        names = [name.strip().lower() for name in encodings.split(",")]
+        self._steps = [_unpacking(name) for name in reversed(names) if name not in ("", "identity")]
+
+    def unpack(self, data: bytes) -> bytes:
+        """What this piece adds. Raises ``UpstreamError`` if it is not in its encoding."""
+        try:
+            for step in self._steps:
+                data = step(data)
+        except (zlib.error, brotli.error, zstandard.ZstdError) as error:
+            raise UpstreamError(f"The service's reply is not in its own encoding: {error}") from None
+        return data
 
 
 def check_values(body: bytes) -> None:
@@ -71,6 +90,20 @@ def _decode(body: bytes, name: str, limit_bytes: int) -> bytes:
             return _unzstd(body, limit_bytes)
         case _:
             raise BadRequestError(f"The content encoding {name!r} is not supported.", param="content-encoding")
+
+
+def _unpacking(name: str) -> Callable[[bytes], bytes]:
+    unpack: Any
+    match name:
+        case "gzip" | "x-gzip" | "deflate":
+            unpack = zlib.decompressobj(_GZIP_OR_ZLIB).decompress
+        case "br":
+            unpack = brotli.Decompressor().process
+        case "zstd":
+            unpack = zstandard.ZstdDecompressor().decompressobj(read_across_frames=True).decompress
+        case _:
+            raise UpstreamError(f"The service's reply has the content encoding {name!r}, which is not known here.")
+    return unpack  # type: ignore[no-any-return]
 
 
 def _inflate(body: bytes, window_bits: int, limit_bytes: int) -> bytes:

@@ -332,7 +332,7 @@ class Gateway:
             if forward:
                 self._pass(incoming, dialect, port, exchange_id)
                 return None
-            raise _shutting_down()
+            raise shutting_down()
         allowed = {} if forward else self._allow(incoming, dialect)
         try:
             request = dialect.parse_request(self._body(incoming), incoming.head)
@@ -469,7 +469,7 @@ class Gateway:
     def shut_down(self) -> None:
         """End every held call with an error in its dialect; take no new ones."""
         self.closing = True
-        self.pair.stop(_shutting_down())
+        self.pair.stop(shutting_down())
 
     # What the origin tells
 
@@ -525,7 +525,7 @@ class Gateway:
         return [one.method for one in heads if self.dialect_of(one) is not None or self.side_of(one) is not None]
 
 
-def _shutting_down() -> MotiveError:
+def shutting_down() -> MotiveError:
     """Its client comes back, and finds its session as it was, if the proxy does."""
     return UnavailableError("The proxy is shutting down.", code="shutting_down", retry_after_s=_RESTART_S)
 
@@ -544,4 +544,4 @@ def new_id() -> str:
     return secrets.token_hex(12)
 
 
-__all__ = ["INTERNAL_HOST", "Gateway", "Incoming", "new_id", "steady_clock"]
+__all__ = ["INTERNAL_HOST", "Gateway", "Incoming", "new_id", "shutting_down", "steady_clock"]

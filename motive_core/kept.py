@@ -7,12 +7,12 @@ Knows no dialect but the types that they share.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from motive_core.dialects.base import KeptReply
-from motive_core.ir import ChatRequest, Reply
+from motive_core.ir import ChatRequest, Json, Reply, Tool
 from motive_core.part_sizes import bytes_of
 
 _KEPT: Final = 2000
@@ -21,6 +21,10 @@ _KEPT_BYTES: Final = 128 * 1024 * 1024
 """How much memory all of it may take, by estimate. A conversation that takes more by itself is not kept."""
 _PLACE_BYTES: Final = 8
 """What a conversation takes for each of its messages, be they shared with another or not."""
+
+
+_SECRET_MEMBERS: Final = frozenset({"authorization", "authorization_token", "headers", "domain_secrets"})
+"""Of vendors' own tools."""
 
 
 @dataclass(slots=True)
@@ -109,7 +113,8 @@ class KeptReplies:
         size = _bytes_of_request(own) + _bytes_of_reply(reply)
         previous = came.previous if came is not None and before is not None else None
         # Without the body, which may hold the same pictures once more.
-        stored = StoredReply(KeptReply(replace(request, raw=b""), reply), credential, self._clock(), previous, size)
+        kept = replace(request, raw=b"", tools=tuple(map(_without_secrets, request.tools)))
+        stored = StoredReply(KeptReply(kept, reply), credential, self._clock(), previous, size)
         if self._take(stored) and self._store is not None:
             self._store.add(stored)
         self._bound()
@@ -169,6 +174,20 @@ class KeptReplies:
                 return
             self._size -= link.size
             link = link.before
+
+
+def _without_secrets(tool: Tool) -> Tool:
+    """A tool without what it is let in with elsewhere. OpenAI's API keeps none of that, either: each request has to say
+    it again (reference, ``tools``: "mcp", "shell")."""
+    return tool if tool.raw is None else replace(tool, raw=_public(tool.raw))
+
+
+def _public(value: Json) -> Json:
+    if isinstance(value, Mapping):
+        return {name: _public(one) for name, one in value.items() if name not in _SECRET_MEMBERS}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_public(one) for one in value]
+    return value
 
 
 def _bytes_of_request(request: ChatRequest) -> int:

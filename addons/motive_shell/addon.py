@@ -23,6 +23,7 @@ from motive_core.access import ANYBODY, Rank, is_preflight
 from motive_core.config import DEFAULT_CONFIG_NAME
 from motive_core.dialects import RequestHead
 from motive_core.errors import AuthenticationError, BadRequestError, ConfigError, MotiveError, UnavailableError
+from motive_core.gateway import shutting_down
 from motive_core.log_lines import LogLine
 from motive_shell import fast_messages, goaway
 from motive_shell.banner import addresses, announce, silent
@@ -39,7 +40,8 @@ from motive_shell.trust import CERTIFICATE, write_bundle
 
 logger = logging.getLogger(__name__)
 
-_DRAIN_S: Final = 2.0
+_DRAIN_S: Final = 1.5
+_CUT_S: Final = 0.5
 _LISTENING_OPTIONS: Final = frozenset({"mode", "listen_host", "proxyauth"})
 _HTTP2_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\n"
 _STREAMED_UPLOAD_BYTES: Final = 1024 * 1024
@@ -151,6 +153,9 @@ class Motive:
     async def _stop(self, runtime: Runtime) -> None:
         runtime.gateway.shut_down()
         if not await runtime.holds.drained(_DRAIN_S):
+            # Notices at a pace, and what real services say: nobody else ends these.
+            runtime.holds.cut(shutting_down())
+        if not await runtime.holds.drained(_CUT_S):
             logger.warning(LogLine("calls left behind at exit", count=len(runtime.holds)))
         await runtime.stop()
 

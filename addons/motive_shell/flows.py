@@ -151,7 +151,7 @@ class FlowPort:
     def respond(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         """See ``Port``."""
         respond(self.flow, status, headers, body)
-        self._resume()
+        self.resume()
 
     def pass_through(self, service: str | None, body: bytes | None = None) -> None:
         """See ``Port``."""
@@ -159,7 +159,7 @@ class FlowPort:
             redirect(self.flow.request, service)
         if body is not None:
             replace_body(self.flow.request, body)
-        self._resume()
+        self.resume()
 
     def stream(self, headers: Mapping[str, str], chunks: AsyncIterator[bytes]) -> None:
         """See ``Port``. The flow is promoted: it fetches its reply from the origin by a small request, and gets its own
@@ -170,7 +170,7 @@ class FlowPort:
         send_to_origin(flow, self.origin, "GET", f"/p/{token}".encode(), {})
         self.original = original
         self.promoted = True
-        self._resume()
+        self.resume()
 
     async def ask(self, service: str | None, body: bytes | None = None) -> ServiceReply:
         """See ``Port``."""
@@ -189,7 +189,10 @@ class FlowPort:
         if self.original is not None:
             self.flow.request, self.original = self.original, None
 
-    def _resume(self) -> None:
+    def resume(self) -> None:
+        """Let the flow go on, if it was held."""
         self.resumed = True
+        if self.flow.error is not None:
+            self.flow.intercepted = True  # killed in a UI a moment ago: it is not, but it still waits
         if self.flow.intercepted:
             self.flow.resume()

@@ -12,7 +12,7 @@ import logging
 from mitmproxy import http
 from mitmproxy.connection import Client
 
-from motive_core.errors import UnavailableError
+from motive_core.errors import MotiveError, UnavailableError
 from motive_core.exchange import Exchange
 from motive_core.gateway import Gateway
 from motive_shell.flows import FlowPort, redirect, replace_body
@@ -119,9 +119,8 @@ class Holds:
             port.flow.comment = f"client left {exchange.session}"
             await self._gateway.gone(exchange)
             # Let mitmproxy end the flow; the error that it meets is no news.
-            port.resumed = True
             port.flow.response = http.Response.make(499)
-            port.flow.resume()
+            port.resume()
 
     def sweep_killed(self) -> None:
         """A flow that was killed in a UI stays where it is held, its client waiting: let it go on to its end."""
@@ -130,6 +129,12 @@ class Holds:
             if flow.error is not None and not flow.intercepted and not port.resumed:
                 flow.intercepted = True
                 flow.resume()
+
+    def cut(self, error: MotiveError) -> None:
+        """End every reply that is being spoken, in the middle."""
+        for port in self._ports.values():
+            if port.exchange is not None:
+                port.exchange.cut(error)
 
     def _forget(self, flow: http.HTTPFlow) -> Exchange | None:
         """Let a flow out of our hands. Gives its exchange, None if it was not in them."""

@@ -13,15 +13,21 @@ from typing import Any, Final
 
 from mitmproxy import ctx, http
 from mitmproxy.addons.clientplayback import ReplayHandler
+from mitmproxy.proxy.layers.http import HTTPMode
+from mitmproxy.proxy.mode_specs import UpstreamMode
 
+from motive_core.content import Unpacker
 from motive_core.errors import UpstreamError
 from motive_core.exchange import ServiceReply
 
 logger = logging.getLogger(__name__)
 
 _HEAD_TIMEOUT_S: Final = 600.0
+_PAUSE_BYTES: Final = 4 * 1024 * 1024
+"""How much of a reply may wait for its client until no more of it is read, ``_RESUME_BYTES`` until it is again."""
+_RESUME_BYTES: Final = 1024 * 1024
 _BUFFER_BYTES: Final = 64 * 1024 * 1024
-"""How much of a reply may wait for a client that does not read it."""
+"""How much of it may wait in any case. What cannot be paused is cut there."""
 
 type Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 
@@ -29,11 +35,15 @@ type Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 class _Call:
     """One call under way."""
 
-    def __init__(self, flow: http.HTTPFlow) -> None:
+    def __init__(self, flow: http.HTTPFlow, handler: ReplayHandler) -> None:
         self.flow = flow
+        self.handler = handler
         self.begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._chunks: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._waiting_bytes = 0
+        self._is_paused = False
+        self._has_hole = False
+        """Whether a piece of it was lost: what comes behind that is not the reply any more."""
         self._whole = False
 
     @property
@@ -49,10 +59,30 @@ class _Call:
             self.begun.set_result(None)
 
     def _take(self, data: bytes) -> bytes:
-        self._waiting_bytes += len(data)
-        if data and self._waiting_bytes <= _BUFFER_BYTES:
+        if self._waiting_bytes + len(data) > _BUFFER_BYTES:
+            self._has_hole = True
+        if data and not self._has_hole:
+            self._waiting_bytes += len(data)
             self._chunks.put_nowait(data)
+        if self._waiting_bytes > _PAUSE_BYTES:
+            self._pause()
         return data
+
+    def _pause(self) -> None:
+        """Leave what the service says where it is."""
+        self._is_paused = True
+        for transport in self._transports():
+            transport.pause_reading()
+
+    def _resume(self) -> None:
+        """Go on to read."""
+        self._is_paused = False
+        for transport in self._transports():
+            transport.resume_reading()
+
+    def _transports(self) -> list[asyncio.ReadTransport]:
+        found = [getattr(io.writer, "transport", None) for io in self.handler.transports.values()]
+        return [transport for transport in found if isinstance(transport, asyncio.ReadTransport)]
 
     def end(self, *, whole: bool) -> None:
         """There is no more of it."""
@@ -61,14 +91,18 @@ class _Call:
             self.begun.set_exception(
                 UpstreamError(f"The service did not answer: {error.msg if error is not None else 'no reply'}.")
             )
-        self._whole = whole and self._waiting_bytes <= _BUFFER_BYTES
+        self._whole = whole and not self._has_hole
         self._chunks.put_nowait(None)
 
     async def chunks(self) -> AsyncGenerator[bytes]:
-        """What is said, as it comes. Raises ``UpstreamError`` if it is cut."""
+        """What is said, as it comes. Raises ``UpstreamError`` if it is cut, or cannot be read."""
+        unpacker = Unpacker(self.response.headers.get("content-encoding", ""))
         while (data := await self._chunks.get()) is not None:
             self._waiting_bytes -= len(data)
-            yield data
+            if self._is_paused and self._waiting_bytes < _RESUME_BYTES:
+                self._resume()
+            if data := unpacker.unpack(data):
+                yield data
         if not self._whole:
             raise UpstreamError("The service's reply was cut off.")
 
@@ -90,7 +124,7 @@ class Services:
         flow.error = None
         # Its bytes are read and written here; a client that was told the head cannot be told of an encoding any more.
         flow.request.headers["accept-encoding"] = "identity"
-        call = self._calls[flow.id] = _Call(flow)
+        call = self._calls[flow.id] = _Call(flow, _handler_of(flow))
         task = self._spawn(self._run(call))
         try:
             async with asyncio.timeout(_HEAD_TIMEOUT_S):
@@ -106,7 +140,7 @@ class Services:
         return ServiceReply(response.status_code, headers, self._chunks(call, task))
 
     async def _run(self, call: _Call) -> None:
-        handler = ReplayHandler(call.flow, ctx.options)
+        handler = call.handler
         try:
             await handler.replay()
         finally:
@@ -131,3 +165,16 @@ class Services:
             return False
         call.head()
         return True
+
+
+def _handler_of(flow: http.HTTPFlow) -> ReplayHandler:
+    """What sends a flow's request where its client's own would go: mitmproxy goes by the first of its listeners."""
+    handler = ReplayHandler(flow, ctx.options)
+    mode, server = flow.client_conn.proxy_mode, handler.layer.context.server
+    if isinstance(mode, UpstreamMode):
+        server.via = flow.server_conn.via = (mode.scheme, mode.address)
+        handler.layer.mode = HTTPMode.upstream
+    else:
+        server.via = flow.server_conn.via = None
+        handler.layer.mode = HTTPMode.transparent
+    return handler

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, assert_never
 
@@ -183,13 +183,32 @@ class Speech:
             asked.cancel()
         async with contextlib.aclosing(reply.chunks) as chunks:
             if reply.status != 200 and encoder is not None:
-                yield self._error(await _told_error(reply.status, chunks), encoder)
+                yield self._error(await _told_error(reply.status, self._pieces(chunks)), encoder)
                 return
-            async for data in chunks:
-                if self._cut is not None:
-                    # Its client sees what it would see if the service had been cut off.
-                    raise UpstreamError("The reply was cut off.")
+            async for data in self._pieces(chunks):
                 yield data
+
+    async def _pieces(self, chunks: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:
+        """What a service says, up to where this reply is cut."""
+        while (piece := await self._next(chunks)) is not None:
+            yield piece
+
+    async def _next(self, chunks: AsyncGenerator[bytes]) -> bytes | None:
+        """The next piece of what a service says, None at its end. Its client sees what it would see if the service had
+        been cut off, if this reply is: raises ``UpstreamError``."""
+        piece = asyncio.ensure_future(anext(chunks, None))
+        interrupted = asyncio.ensure_future(self._interrupt.wait())
+        try:
+            await asyncio.wait((piece, interrupted), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            interrupted.cancel()
+            if not piece.done():
+                # It must have let go of the pieces before they can be closed.
+                piece.cancel()
+                await asyncio.wait((piece,))
+        if self._cut is not None:
+            raise UpstreamError("The reply was cut off.")
+        return piece.result()
 
 
 async def _told_error(status: int, chunks: AsyncIterator[bytes]) -> MotiveError:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import secrets
 import socket
 from collections.abc import Callable, Generator
 
 import uvicorn
 from starlette.applications import Starlette
+
+from motive_core.errors import UpstreamError
 
 _START_TIMEOUT_S = 10.0
 _STOP_TIMEOUT_S = 2.0
@@ -25,10 +28,16 @@ class _Server(uvicorn.Server):
         yield
 
 
+def _is_defect(record: logging.LogRecord) -> bool:
+    """A reply ends without its end if its service cut it off: its client is to see that, and it is no fault of ours."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], UpstreamError)
+
+
 class OriginServer:
     """``make`` builds the application for a secret that only this process knows."""
 
     def __init__(self, make: Callable[[str], Starlette]) -> None:
+        logging.getLogger("uvicorn.error").addFilter(_is_defect)
         self.secret = secrets.token_urlsafe(24)
         self._make = make
         self._server: _Server | None = None

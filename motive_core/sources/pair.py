@@ -25,7 +25,7 @@ from motive_core.errors import (
     error_of,
 )
 from motive_core.exchange import Exchange
-from motive_core.ir import ToolCallPart
+from motive_core.ir import Tool, ToolCallPart
 from motive_core.log_lines import LogLine
 from motive_core.metrics import Metrics
 from motive_core.part_sizes import bytes_of
@@ -257,7 +257,7 @@ class PairSource:
             retry=retry,
             refused=refused,
             hint=hint,
-            terms=Terms(request.tools, request.response_format),
+            terms=Terms(tuple(map(_as_terms, request.tools)), request.response_format),
             size_bytes=bytes_of(said.words) + bytes_of(said.context),
         )
 
@@ -423,6 +423,12 @@ class PairSource:
             case _:
                 assert_never(command)
         return True
+
+
+def _as_terms(tool: Tool) -> Tool:
+    """A tool as far as an answer may call it. What a vendor's own one has beside that (credentials for another service,
+    say) is nothing to a session, which is stored."""
+    return Tool(tool.name, tool.description, tool.schema)
 
 
 def is_urgent(before: Session, event: Event) -> bool:

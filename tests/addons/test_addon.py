@@ -132,6 +132,26 @@ class TestEndings:
         await settle()
         assert not flow.intercepted and len(proxy.runtime.holds) == 0
 
+    async def test_a_killed_flow_that_gets_its_reply_before_it_is_swept_is_let_go(self, proxy: Proxy) -> None:
+        flow = await proxy.call("hello", agent="game")
+        held = asyncio.create_task(flow.wait_for_resume())
+        await settle()
+        flow.kill()
+        await proxy.runtime.gateway.close_session("npc")
+        await settle()
+        assert held.done()
+        held.cancel()
+
+    async def test_a_killed_flow_whose_client_leaves_before_it_is_swept_is_let_go(self, proxy: Proxy) -> None:
+        flow = await proxy.call("hello", agent="game")
+        held = asyncio.create_task(flow.wait_for_resume())
+        await settle()
+        flow.kill()
+        await proxy.addon.client_disconnected(flow.client_conn)
+        await settle()
+        assert held.done()
+        held.cancel()
+
     async def test_shutting_down_ends_held_calls_with_an_error(self, proxy: Proxy) -> None:
         flow = await proxy.call("ping")
         proxy.runtime.gateway.shut_down()

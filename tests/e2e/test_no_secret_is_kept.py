@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from tests.e2e.clients import Link, http_client
+from tests.e2e.clients import Link, Talker, finish, http_client
 from tests.e2e.conftest import StartProxy
 from tests.e2e.proxy import Proxy
 from tests.e2e.standin import Standin
@@ -110,3 +110,27 @@ async def test_no_secret_is_logged_or_stored(
     proxy.terminate()
     assert proxy.log.count(": ***") > 100  # the flows were shown
     assert traces(proxy, confdir) == []
+
+
+async def test_what_a_tool_is_let_in_with_is_not_stored(start_proxy: StartProxy, confdir: Path, session: str) -> None:
+    proxy = start_proxy(config={})
+    mcp = {
+        "type": "mcp",
+        "server_label": "trolls",
+        "server_url": "https://trolls.example/mcp",
+        "authorization": f"oauth-{SECRET}",
+        "headers": {"Authorization": f"Bearer {SECRET}"},
+    }
+    call = {"model": f"{session}@asker", "input": "You see a troll.", "tools": [mcp]}
+    async with http_client(Link(proxy)) as client:
+        asked = asyncio.create_task(client.post("/v1/responses", json=call))
+        await proxy.until_prompts(session)
+        assert not traces(proxy, confdir)
+        person = Talker(Link(proxy), "openai", f"{session}@answerer")
+        await person.say("/join")
+        listening = person.start("Run!")
+        reply = (await asked).json()
+        kept = (await client.get(f"/v1/responses/{reply['id']}")).json()
+        await finish(proxy, session, listening)
+    assert kept["tools"][0]["server_label"] == "trolls"
+    assert not traces(proxy, confdir)
