@@ -36,7 +36,7 @@ from motive_shell.framing import HeadBounds, frame, mend, without_trailers
 from motive_shell.logs import keep_secrets
 from motive_shell.runtime import Runtime, runtime_of
 from motive_shell.site import LONGEST_TARGET, refusal, to_origin
-from motive_shell.trust import CERTIFICATE, write_bundle
+from motive_shell.trust import CERTIFICATE, has_certificates, make_certificates, write_bundle
 
 logger = logging.getLogger(__name__)
 
@@ -110,8 +110,11 @@ class Motive:
         return asyncio.get_running_loop().create_task(self._start(), name="motive start")
 
     async def _start(self) -> None:
-        await self._configured().start()
         master = ctx.master
+        # mitmproxy makes its certificates after this hook, and listens already: no client must wait for them, and the
+        # bundle is made of them.
+        make_certificates(master)
+        await self._configured().start()
         keep_secrets(master.addons.get("dumper"))
         proxyserver = master.addons.get("proxyserver")
         if proxyserver is not None:
@@ -166,8 +169,9 @@ class Motive:
         if self._runtime is None:  # its configuration is wrong: the process is about to end
             client.error = "Motive does not start."
             return
-        if not self._configured().is_guarded and not is_loopback(client.sockname[0]):
-            client.error = "Motive is starting."
+        ready = self._configured().is_guarded or is_loopback(client.sockname[0])
+        if not ready or not has_certificates(ctx.master):
+            client.error = "Motive is starting."  # without them, each request would be an error, and end the process
             return
         lift_connection_limit(ctx.master, client)
         if isinstance(client.proxy_mode, ReverseMode) and self._configured().gateway.guard.asks_for_keys:

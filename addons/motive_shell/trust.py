@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 import certifi
+from mitmproxy.master import Master
 
 from motive_core.log_lines import LogLine
 
@@ -22,6 +23,19 @@ logger = logging.getLogger(__name__)
 
 CERTIFICATE: Final = "mitmproxy-ca-cert.pem"
 BUNDLE: Final = "motive-ca-bundle.pem"
+
+
+def has_certificates(master: Master) -> bool:
+    """Whether mitmproxy can show certificates yet (12.2.3, ``addons/tlsconfig.py``)."""
+    tlsconfig = master.addons.get("tlsconfig")
+    return tlsconfig is None or getattr(tlsconfig, "certstore", None) is not None
+
+
+def make_certificates(master: Master) -> None:
+    """Let mitmproxy make its certificate authority, or read the one that it has, now."""
+    tlsconfig = master.addons.get("tlsconfig")
+    if tlsconfig is not None and not has_certificates(master):
+        tlsconfig.running()
 
 
 def write_bundle(confdir: Path) -> Path:

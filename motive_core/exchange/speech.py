@@ -139,17 +139,22 @@ class Speech:
         if self._token_every_s is None:
             yield encoder.encode_all(replay(reply))
             return
-        loop = asyncio.get_running_loop()
+        # By the clock: what is late by now does not make the rest late, and goes out at once, in one piece.
+        loop, said = asyncio.get_running_loop(), bytearray()
         due = loop.time()
         for event, waits in _paced_events(reply):
             if waits:
-                due += self._token_every_s  # by the clock: what is late by now does not make the rest late
-                await _set_within(self._interrupt, max(0.0, due - loop.time()))
+                due += self._token_every_s
+                if (wait_s := due - loop.time()) > 0.0:
+                    if said:
+                        yield bytes(said)
+                        said.clear()
+                    await _set_within(self._interrupt, wait_s)
             if self._cut is not None:
-                yield encoder.encode(Failed(self._cut))
+                yield bytes(said) + encoder.encode(Failed(self._cut))
                 return
-            if data := encoder.encode(event):
-                yield data
+            said += encoder.encode(event)
+        yield bytes(said)
 
     def _error(self, error: MotiveError, encoder: Encoder | None) -> bytes:
         """An error after the head: within the stream, or as the body that tells it, whose status has gone out."""

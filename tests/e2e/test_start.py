@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ import pytest
 
 from tests.e2e.clients import Link, http_client
 from tests.e2e.conftest import StartProxy
-from tests.e2e.proxy import ENTRY, REGULAR, REVERSE, START_DEADLINE_S, Proxy
+from tests.e2e.proxy import ENTRY, REGULAR, REVERSE, START_DEADLINE_S, Proxy, free_port
 from tests.e2e.standin import Standin
 from tests.e2e.terminal import TerminalProxy
 from tests.e2e.wire import RawClient, chat, request, trusting
@@ -152,3 +155,45 @@ def test_port_in_use(tmp_path: Path, confdir: Path) -> None:
         port = taken.getsockname()[1]
         said = refused(Proxy(tmp_path, confdir, config={}, modes=[f"reverse:http://127.0.0.1:9@127.0.0.1:{port}"]))
     assert str(port) in said
+
+
+def first_of_a_user(tmp_path: Path, **arguments: Any) -> Proxy:
+    """A proxy with nothing in its user's home: mitmproxy makes its certificate authority when it runs, and not before,
+    as it does where ``confdir`` is set."""
+    home = tmp_path / "home"
+    home.mkdir()
+    proxy = Proxy(tmp_path / "proxy", home / ".mitmproxy", config={}, env={"HOME": str(home)}, **arguments)
+    at = proxy.command.index(f"confdir={proxy.confdir}")
+    del proxy.command[at - 1 : at + 1]
+    return proxy
+
+
+def test_the_very_first_start_has_the_bundle(tmp_path: Path) -> None:
+    with first_of_a_user(tmp_path) as proxy:
+        assert (proxy.confdir / "motive-ca-bundle.pem").exists()
+        assert "motive-ca-bundle.pem" in proxy.log and "was not written" not in proxy.log
+
+
+def test_clients_that_come_while_it_starts_do_not_end_it(tmp_path: Path) -> None:
+    """The clients of a proxy that was killed try again, and again."""
+    port = free_port()
+    started = threading.Event()
+
+    def try_again() -> None:
+        call = request(body=chat("m", "hello"))
+        while not started.is_set():
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+                connection.sendall(call)
+                connection.settimeout(0.2)
+                connection.recv(1)
+
+    with ThreadPoolExecutor(4) as clients:
+        for _ in range(4):
+            clients.submit(try_again)
+        proxy = first_of_a_user(tmp_path, modes=[f"reverse:http://127.0.0.1:9@127.0.0.1:{port}"])
+        try:
+            proxy.start()
+            check_meeting(proxy)
+        finally:
+            started.set()
+    proxy.close()
