@@ -213,13 +213,18 @@ _RETRIED: Final = frozenset({408, 409, 429})
 """Statuses below 500 upon which the vendors' SDKs try again."""
 
 
+ANSWERED: Final = "failed_by_answerer"
+"""The code of an error that the other side chose: it is nobody's fault here."""
+
+
 def error_of(status: int, message: str) -> MotiveError:
-    """An error of this status (400 to 599), as the vendors' services have it: with what its clients go by."""
+    """An error of this status (400 to 599) that the answerer chose, as the vendors' services have it: with what its
+    clients go by."""
     again_s = 1.0 if status in _RETRIED or status >= 500 else None
     for known in MotiveError.__subclasses__():  # the first of a status is the plainest
         if known.status == status and known is not StatusError:
-            return known(message, retry_after_s=again_s)
-    return StatusError(status, message, retry_after_s=again_s)
+            return known(message, code=ANSWERED, retry_after_s=again_s)
+    return StatusError(status, message, code=ANSWERED, retry_after_s=again_s)
 
 
 def whole_seconds(seconds: float) -> int:

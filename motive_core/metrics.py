@@ -51,6 +51,7 @@ ERROR_CODES: Final = frozenset(
         "bad_head",
         "bad_session",
         "conflict",
+        "failed_by_answerer",
         "head_too_large",
         "hold_timeout",
         "idle",

@@ -62,8 +62,11 @@ class ConfigFile:
             return None
         if self._look() != stamps:
             return None
+        was_wrong = self.problem is not None
         self._stamps, self._was_empty, self.problem = stamps, False, None
         if config == self.config:
+            if was_wrong:
+                logger.info("configuration is right again, and is the one in force")
             return None
         for setting in ("proxy", "store", "fast_dispatch"):
             if getattr(config, setting) != getattr(self._at_start, setting):

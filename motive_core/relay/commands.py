@@ -42,7 +42,8 @@ class CommandReader:
         return self._commands.call
 
     def wish(self, words: Words) -> Wish:
-        """What the author of a message wants: to say something, most of the time."""
+        """What the author of a message wants: to say something, most of the time. A command that is written in other
+        letters is none, but who writes it means one."""
         commands = self._commands
         text = parts_as_text(words).strip().lower()
         wishes: tuple[tuple[str | None, Wish], ...] = (
@@ -50,7 +51,12 @@ class CommandReader:
             (commands.pass_on, "pass"),
             (commands.help, "help"),
         )
-        return next((wish for word, wish in wishes if word is not None and text == word.lower()), "say")
+        wish = next((wish for word, wish in wishes if word is not None and text == word.lower()), None)
+        if wish is not None:
+            return wish
+        first = text.split(maxsplit=1)[0] if text else ""
+        answers = (commands.call, commands.think, commands.say, commands.fail)
+        return "answer" if any(word is not None and first == word.lower() for word in answers) else "say"
 
     def answer(self, words: Words, terms: Terms, call_ids: Iterable[str]) -> Answer:
         """The words of the answerer as a reply.

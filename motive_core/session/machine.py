@@ -42,6 +42,7 @@ from motive_core.session.state import (
 )
 
 _KEPT_UNSOLICITED: Final = 100
+_NOTHING_OWED: Final = "no call waits for you"
 _TOO_LARGE: Final = "the session keeps as much as it may, and has no room for so long an answer"
 
 
@@ -129,8 +130,8 @@ class _Step(Draft):
         match event.wish:
             case "help":
                 self.commands.append(SendNotice(event.call, "help", event.hint))
-            case "pass":
-                self.commands.append(SendNotice(event.call, "refused", "no call waits for you"))
+            case "pass" | "answer":
+                self.commands.append(SendNotice(event.call, "refused", _NOTHING_OWED))
             case _:
                 self.commands.append(SendNotice(event.call, "left"))
 
@@ -252,7 +253,7 @@ class _Step(Draft):
         if joins or repeats or is_first:
             if owed is not None:
                 self.unshow(owed)
-        elif refused := event.refused or (self.pass_owed(event, owed) if event.wish == "pass" else ""):
+        elif refused := self.why_refused(event, owed):
             self.stay(event.rules.turn_timeout_s)
             self.commands.append(SendNotice(event.call, "refused", refused))
             return
@@ -283,10 +284,18 @@ class _Step(Draft):
         self.grant_hold_time()
         self.listen(LiveCall(event.call, self.now, self.now + timeout_s, rules))
 
+    def why_refused(self, event: Arrive, owed: Prompt | None) -> str:
+        """Why what the answerer says cannot be done; empty if it can, or is."""
+        if event.wish == "pass":
+            return self.pass_owed(event, owed)
+        if event.wish == "answer" and owed is None and not self.owes:
+            return _NOTHING_OWED
+        return event.refused
+
     def pass_owed(self, event: Arrive, owed: Prompt | None) -> str:
         """Let the real service answer the prompt that is owed. Gives why that cannot be, empty if it can."""
         if owed is None or not self.has_seen(event, owed):
-            return "no call waits for you"
+            return _NOTHING_OWED
         if not owed.calls:
             return "the app has gone away, and may come back for your answer"
         if not all(live.rules.can_pass for live in owed.calls):

@@ -22,9 +22,9 @@ type ErrorKind = Literal["superseded", "session_full", "queue_full", "hold_timeo
 
 type NoticeKind = Literal["paired", "waiting", "late", "refused", "undelivered", "idle", "left", "help"]
 
-type Wish = Literal["say", "leave", "pass", "help"]
-"""What the author of a message wants: to say something; to give the answerer's seat up; that the real service answers
-the prompt that it owes; to be told what it can write."""
+type Wish = Literal["say", "answer", "leave", "pass", "help"]
+"""What the author of a message wants: to say something; to answer, by a command, which no asker would write; to give
+the answerer's seat up; that the real service answers the prompt that it owes; to be told what it can write."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,7 +81,7 @@ NOTICES: Final[dict[NoticeKind, str]] = {
     "waiting": "You are in the session, and nobody is here to answer yet. What you send next waits for them.",
     "late": "Too late: the call that you answered has ended in the meantime. Your words were not sent. "
     "Say anything to see the next prompt.",
-    "refused": "Not sent: {detail}. The call still waits for your answer.",
+    "refused": "Not sent: {detail}.",
     "undelivered": "Your last answer was not delivered: the app went away and did not come back for it. "
     "Say anything to see the next prompt.",
     "idle": "Nothing has come yet. Say anything to go on waiting.",
@@ -106,8 +106,8 @@ def error_for(kind: ErrorKind, session: str) -> MotiveError:
             return ConflictError("A newer call of this client took its place.", code="superseded")
         case "session_full":
             return ConflictError(
-                f"Session {session!r} has both its clients. Use another model name, or end the session with "
-                f"DELETE /admin/sessions/{session}.",
+                f"Session {session!r} has both its clients. Use another model name, let the one whose seat it is say "
+                f"/leave, or end the session by DELETE /admin/sessions/{session}, with the admin token.",
                 code="session_full",
             )
         case "queue_full":
@@ -232,7 +232,7 @@ class PairSource:
             terms = next((prompt.terms for prompt in state.prompts if prompt.prompt == state.owes), NO_TERMS)
             if wish == "help":
                 hint = self.commands.help(terms)
-            elif wish == "say":
+            elif wish in ("say", "answer"):
                 try:
                     ids = (f"call_{exchange.exchange}{number:02d}" for number in range(_CALLS_AT_ONCE))
                     answer = self.commands.answer(said.words, terms, ids)

@@ -33,6 +33,9 @@ def read(
 
 def test_wishes() -> None:
     for text, wish in {
+        "/call x {}": "answer",
+        "/FAIL": "answer",
+        "/say hi": "answer",
         "/leave ": "leave",
         "\n/PASS": "pass",
         "/help": "help",

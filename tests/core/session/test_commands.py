@@ -68,6 +68,18 @@ def test_there_is_nothing_to_pass() -> None:
     room.expects("C1 notice: refused (no call waits for you)")
 
 
+@pytest.mark.parametrize("same_look", [False, True])
+def test_a_command_is_never_a_prompt(*, same_look: bool) -> None:
+    """Who writes one means to answer: also if nobody asks, and if it looks like nobody in the room."""
+    room = Room(same_look=same_look)
+    room.arrives("A", "ping")
+    for number, client in enumerate(("C", "A"), start=1):
+        call = room.arrives(client, f"/call fly {number}", wish="answer")
+        room.expects(f"{call} notice: refused (no call waits for you)")
+    room.arrives("B", "q1")
+    room.expects("A1 is shown: q1")
+
+
 def test_help_changes_nothing() -> None:
     room = Room()
     room.pairs()
