@@ -211,7 +211,9 @@ class Route(Section):
         description="What ends a held call when the proxy exits. `pass`: the real service's reply, if it comes within "
         "two seconds.",
     )
-    fallback: Text | None = Field(default=None, description="What a call is answered by a policy of `fallback`.")
+    fallback: Text | None = Field(
+        default=None, description="What a call is answered by a policy of `fallback`, as it stands."
+    )
     on_idle: Literal["error", "notice"] = Field(
         default="error", description="What ends the call of an answerer that got no prompt in time."
     )

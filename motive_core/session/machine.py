@@ -131,7 +131,7 @@ class _Step(Draft):
             case "help":
                 self.commands.append(SendNotice(event.call, "help", event.hint))
             case "pass" | "answer":
-                self.commands.append(SendNotice(event.call, "refused", _NOTHING_OWED))
+                self.commands.append(SendNotice(event.call, "unowed"))
             case _:
                 self.commands.append(SendNotice(event.call, "left"))
 
@@ -255,7 +255,10 @@ class _Step(Draft):
                 self.unshow(owed)
         elif refused := self.why_refused(event, owed):
             self.stay(event.rules.turn_timeout_s)
-            self.commands.append(SendNotice(event.call, "refused", refused))
+            is_unowed = refused == _NOTHING_OWED
+            self.commands.append(
+                SendNotice(event.call, "unowed") if is_unowed else SendNotice(event.call, "refused", refused)
+            )
             return
         elif event.wish == "pass":
             pass

@@ -20,7 +20,7 @@ type Outcome = Literal["answered", "passed", "failed", "expired", "closed"]
 
 type ErrorKind = Literal["superseded", "session_full", "queue_full", "hold_timeout", "idle", "answerer_left", "closed"]
 
-type NoticeKind = Literal["paired", "waiting", "late", "refused", "undelivered", "idle", "left", "help"]
+type NoticeKind = Literal["paired", "waiting", "late", "refused", "undelivered", "idle", "left", "help", "unowed"]
 
 type Wish = Literal["say", "answer", "leave", "pass", "help"]
 """What the author of a message wants: to say something; to answer, by a command, which no asker would write; to give

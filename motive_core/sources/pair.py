@@ -81,7 +81,8 @@ NOTICES: Final[dict[NoticeKind, str]] = {
     "waiting": "You are in the session, and nobody is here to answer yet. What you send next waits for them.",
     "late": "Too late: the call that you answered has ended in the meantime. Your words were not sent. "
     "Say anything to see the next prompt.",
-    "refused": "Not sent: {detail}.",
+    "refused": "Not sent: {detail}. The call still waits for your answer.",
+    "unowed": "Not sent: no call waits for you. You are shown the next one when it comes, if you have joined.",
     "undelivered": "Your last answer was not delivered: the app went away and did not come back for it. "
     "Say anything to see the next prompt.",
     "idle": "Nothing has come yet. Say anything to go on waiting.",

@@ -63,9 +63,9 @@ def test_there_is_nothing_to_pass() -> None:
     room = Room(can_pass=True)
     room.arrives("A", "ping")
     room.arrives("A", "/pass")
-    room.expects("A2 notice: refused (no call waits for you)")
+    room.expects("A2 notice: unowed")
     room.arrives("C", "/pass")
-    room.expects("C1 notice: refused (no call waits for you)")
+    room.expects("C1 notice: unowed")
 
 
 @pytest.mark.parametrize("same_look", [False, True])
@@ -75,7 +75,7 @@ def test_a_command_is_never_a_prompt(*, same_look: bool) -> None:
     room.arrives("A", "ping")
     for number, client in enumerate(("C", "A"), start=1):
         call = room.arrives(client, f"/call fly {number}", wish="answer")
-        room.expects(f"{call} notice: refused (no call waits for you)")
+        room.expects(f"{call} notice: unowed")
     room.arrives("B", "q1")
     room.expects("A1 is shown: q1")
 
