@@ -19,7 +19,7 @@ from motive_core.access import ANYBODY, INTERNAL_HOST, Caller, Guard
 from motive_core.backends import Backend, MemoryBackend
 from motive_core.background import BackgroundTable
 from motive_core.clients import FORWARDED_HEADER, TrustedProxies, limited_as
-from motive_core.config import Config, Hashed
+from motive_core.config import Config, Hashed, encodable
 from motive_core.content import check_values, decode_body
 from motive_core.dialects import DIALECTS, Dialect, ModelInfo, RequestHead
 from motive_core.errors import (
@@ -39,7 +39,7 @@ from motive_core.kept import KeptStore
 from motive_core.ledger import Ledger
 from motive_core.log_lines import LogLine
 from motive_core.metrics import CONTENT_TYPE, Metrics, Source
-from motive_core.overview import describe_session, readable
+from motive_core.overview import describe_session
 from motive_core.rate_limits import RateLimiter
 from motive_core.relay import CommandReader, is_retry
 from motive_core.routing import (
@@ -421,16 +421,15 @@ class Gateway:
         task = self._background.match(exchange.request, exchange.head.headers)
         if task is None:
             return False
+        exchange.source = "background"
         rules = decision.rules
         answered = decision.background == "answer" and not (
             rules.when_joined and not await self.pair.is_present(exchange.session)
         )
         if answered or not rules.can_pass:
             exchange.outcome = f"background {task.name}"
-            exchange.source = "background"
             exchange.notice(self._background.answer(task, exchange.request))
         else:
-            exchange.source = "background"
             exchange.pass_on()
         return True
 
@@ -514,7 +513,7 @@ class Gateway:
             extra["allow"] = ", ".join(allowed)
         served = ", ".join([*(one for dialect in DIALECTS for one in dialect.endpoints), *_OWN_ENDPOINTS])
         asked = f"{_shortened(head.method)} {_shortened(head.path)}"
-        message = readable(f"{asked} is not served here. What is: {served}.")
+        message = encodable(f"{asked} is not served here. What is: {served}.")
         error = NotFoundError(message) if status == 404 else StatusError(status, message, code="not_served")
         status, headers, body = self.error_reply(self.spoken_by(head), error, new_id())
         return status, headers | extra, body

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from motive_core.config import encodable
 from motive_core.exchange import Exchange
 from motive_core.session import Session, answerer_present, asker_present
 
@@ -24,7 +25,7 @@ def describe_session(name: str, state: Session, held: Mapping[str, Exchange], no
                 "listener": exchange.listener,
                 "client": exchange.client_host,
                 "credential": exchange.credential,
-                "user_agent": readable(exchange.head.headers.get("user-agent", "")),
+                "user_agent": encodable(exchange.head.headers.get("user-agent", "")),
                 "stream": exchange.request.stream,
                 "held_for_s": round(now - exchange.arrived_at, 3),
             }
@@ -55,8 +56,3 @@ def describe_session(name: str, state: Session, held: Mapping[str, Exchange], no
         "unsolicited": len(state.unsolicited),
         "undelivered": len(state.undelivered),
     }
-
-
-def readable(text: str) -> str:
-    """Text without the lone surrogates that stand for bytes that are not UTF-8: JSON cannot hold them."""
-    return text.encode("utf-8", "replace").decode()

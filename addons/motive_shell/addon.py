@@ -231,8 +231,7 @@ class Motive:
             return
         if (fault := mend(flow.request)) is not None:
             error = BadRequestError(fault, code="bad_head")
-            peer = flow.client_conn.peername[0]
-            respond(flow, *self._configured().gateway.refused(head_of(flow.request), error, peer))
+            respond(flow, *self._configured().gateway.refused(head_of(flow.request), error, peer_of(flow)))
             return
         request = flow.request
         if listener_of(flow) == "reverse":
@@ -259,9 +258,7 @@ class Motive:
         if challenge is None:
             return
         error = AuthenticationError("This proxy asks for mitmproxy's proxyauth, as Basic.", code="password_needed")
-        status, headers, body = self._configured().gateway.refused(
-            head_of(flow.request), error, flow.client_conn.peername[0]
-        )
+        status, headers, body = self._configured().gateway.refused(head_of(flow.request), error, peer_of(flow))
         respond(flow, status, {**headers, "www-authenticate": challenge}, body)
 
     async def request(self, flow: http.HTTPFlow) -> None:

@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from typing import Final
 
 from motive_core.access.operators import is_operators
-from motive_core.config import Config, glob_regex, normal_host, split_host
+from motive_core.config import Config, encodable, glob_regex, normal_host, split_host
 from motive_core.dialects import RequestHead
 from motive_core.errors import PermissionDeniedError
 
@@ -106,5 +106,4 @@ def _may_be_rebound(head: RequestHead) -> bool:
 
 
 def _refused(message: str) -> PermissionDeniedError:
-    readable = message.encode("utf-8", "replace").decode()
-    return PermissionDeniedError(readable, code="origin_not_allowed")
+    return PermissionDeniedError(encodable(message), code="origin_not_allowed")

@@ -42,7 +42,6 @@ from motive_core.session.state import (
 )
 
 _KEPT_UNSOLICITED: Final = 100
-_NOTHING_OWED: Final = "no call waits for you"
 _TOO_LARGE: Final = "the session keeps as much as it may, and has no room for so long an answer"
 
 
@@ -253,12 +252,13 @@ class _Step(Draft):
         if joins or repeats or is_first:
             if owed is not None:
                 self.unshow(owed)
-        elif refused := self.why_refused(event, owed):
+        elif self.commands_nothing(event, owed):
             self.stay(event.rules.turn_timeout_s)
-            is_unowed = refused == _NOTHING_OWED
-            self.commands.append(
-                SendNotice(event.call, "unowed") if is_unowed else SendNotice(event.call, "refused", refused)
-            )
+            self.commands.append(SendNotice(event.call, "unowed"))
+            return
+        elif refused := self.pass_on(owed) if event.wish == "pass" and owed is not None else event.refused:
+            self.stay(event.rules.turn_timeout_s)
+            self.commands.append(SendNotice(event.call, "refused", refused))
             return
         elif event.wish == "pass":
             pass
@@ -287,18 +287,14 @@ class _Step(Draft):
         self.grant_hold_time()
         self.listen(LiveCall(event.call, self.now, self.now + timeout_s, rules))
 
-    def why_refused(self, event: Arrive, owed: Prompt | None) -> str:
-        """Why what the answerer says cannot be done; empty if it can, or is."""
+    def commands_nothing(self, event: Arrive, owed: Prompt | None) -> bool:
+        """Whether this is a command for a prompt, and its author knows of none."""
         if event.wish == "pass":
-            return self.pass_owed(event, owed)
-        if event.wish == "answer" and owed is None and not self.owes:
-            return _NOTHING_OWED
-        return event.refused
+            return owed is None or not self.has_seen(event, owed)
+        return event.wish == "answer" and owed is None and not self.owes
 
-    def pass_owed(self, event: Arrive, owed: Prompt | None) -> str:
+    def pass_on(self, owed: Prompt) -> str:
         """Let the real service answer the prompt that is owed. Gives why that cannot be, empty if it can."""
-        if owed is None or not self.has_seen(event, owed):
-            return _NOTHING_OWED
         if not owed.calls:
             return "the app has gone away, and may come back for your answer"
         if not all(live.rules.can_pass for live in owed.calls):

@@ -189,9 +189,11 @@ class PairSource:
         self._held.add(exchange)
         is_taken = False
         try:
-            while not is_taken:
+            while True:
                 event = self._arrival(exchange, decision, said, retry, stored.state)
                 is_taken = await self._apply(session, stored.state, stored.version, event)
+                if is_taken:
+                    return
                 stored = await self._backend.load(session)
         finally:
             if not is_taken:
