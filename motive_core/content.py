@@ -32,8 +32,7 @@ def decode_body(body: bytes, encodings: str, limit_bytes: int) -> bytes:
     Raises ``BadRequestError`` for an encoding that we don't know and for a body that is not in it,
     ``PayloadTooLargeError`` for one that unpacks to more than ``limit_bytes``.
     """
-    names = [name.strip().lower() for name in encodings.split(",")]
-    for name in reversed([name for name in names if name not in ("", "identity")]):
+    for name in _applied_last_first(encodings):
         try:
             body = _decode(body, name, limit_bytes)
         except (zlib.error, brotli.error, zstandard.ZstdError) as error:
@@ -46,8 +45,7 @@ class Unpacker:
     it. Raises ``UpstreamError`` for an encoding that we don't know."""
 
     def __init__(self, encodings: str) -> None:
-        names = [name.strip().lower() for name in encodings.split(",")]
-        self._steps = [_unpacking(name) for name in reversed(names) if name not in ("", "identity")]
+        self._steps = [_unpacking(name) for name in _applied_last_first(encodings)]
 
     def unpack(self, data: bytes) -> bytes:
         """What this piece adds. Raises ``UpstreamError`` if it is not in its encoding."""
@@ -73,6 +71,12 @@ def _values(text: bytes) -> int:
     """How many values there can be at most, strings counted as if they were no strings: in each container the first
     value follows its bracket, all others a comma."""
     return text.count(b",") + text.count(b"[") + text.count(b"{")
+
+
+def _applied_last_first(encodings: str) -> list[str]:
+    """The names of a ``Content-Encoding``, in the order in which they are undone."""
+    names = [name.strip().lower() for name in encodings.split(",")]
+    return [name for name in reversed(names) if name not in ("", "identity")]
 
 
 def _decode(body: bytes, name: str, limit_bytes: int) -> bytes:

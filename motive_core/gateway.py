@@ -214,9 +214,15 @@ class Gateway:
         """The reply to a request that was not admitted to the meeting point."""
         asked = f"{_shortened(head.method)} {_shortened(head.path)}"
         logger.info("not admitted client=%s code=%s request=%r", client_host, error.code, asked)
-        status, headers, body = self.error_reply(self.spoken_by(head), error, new_id())
-        challenge = {"www-authenticate": _CHALLENGE} if status == 401 else {}
-        return status, headers | challenge | self.guard.pages.cors_headers(head), body
+        status, headers, body = self._error_at_meeting(head, error, self.spoken_by(head), new_id())
+        return status, headers | ({"www-authenticate": _CHALLENGE} if status == 401 else {}), body
+
+    def _error_at_meeting(
+        self, head: RequestHead, error: MotiveError, dialect: Dialect, exchange: str
+    ) -> tuple[int, dict[str, str], bytes]:
+        """An error as a reply that a page may read, if it may call."""
+        status, headers, body = self.error_reply(dialect, error, exchange)
+        return status, headers | self.guard.pages.cors_headers(head), body
 
     async def serve(self, incoming: Incoming, dialect: Dialect) -> tuple[int, Mapping[str, str], bytes]:
         """The reply to a call beside the chat, which ``side_of`` said is this dialect's: status, headers and body.
@@ -252,8 +258,7 @@ class Gateway:
             self._rates.admit_side(limited_as(self.client_of(head, peer), caller.name))
         except TooManyRequestsError as error:
             self.ledger.over_limit(error)
-            status, headers, body = self.error_reply(self.spoken_by(head), error, new_id())
-            return status, headers | self.guard.pages.cors_headers(head), body
+            return self._error_at_meeting(head, error, self.spoken_by(head), new_id())
         return None
 
     def refuse_upload(self, head: RequestHead, peer: str) -> tuple[int, dict[str, str], bytes]:
@@ -270,8 +275,7 @@ class Gateway:
             dialect = self.spoken_by(head)
         else:
             self.ledger.refused(exchange, "reverse", dialect, self.client_of(head, peer), error=too_large)
-        status, headers, body = self.error_reply(dialect, too_large, exchange)
-        return status, headers | self.guard.pages.cors_headers(head), body
+        return self._error_at_meeting(head, too_large, dialect, exchange)
 
     def _allow(self, incoming: Incoming, dialect: Dialect) -> dict[str, str]:
         """Count a call of the meeting point. Gives headers that tell what its client may still do. Raises
@@ -318,8 +322,7 @@ class Gateway:
         *,
         source: Source = "none",
     ) -> None:
-        status, headers, body = self.error_reply(dialect, error, exchange)
-        port.respond(status, headers | self._cors(incoming), body)
+        port.respond(*self._error_at_meeting(incoming.head, error, dialect, exchange))
         self.ledger.refused(exchange, incoming.listener, dialect, incoming.client_host, error=error, source=source)
 
     def _pass(self, incoming: Incoming, dialect: Dialect, port: Port, exchange: str) -> None:
@@ -507,7 +510,7 @@ class Gateway:
 
     def refuse(self, head: RequestHead, status: int) -> tuple[int, Mapping[str, str], bytes]:
         """See ``origin.Site``."""
-        extra = self.guard.pages.cors_headers(head)
+        extra: dict[str, str] = {}
         if status == 404 and (allowed := self._methods_of(head)):
             status = 405
             extra["allow"] = ", ".join(allowed)
@@ -515,7 +518,7 @@ class Gateway:
         asked = f"{_shortened(head.method)} {_shortened(head.path)}"
         message = encodable(f"{asked} is not served here. What is: {served}.")
         error = NotFoundError(message) if status == 404 else StatusError(status, message, code="not_served")
-        status, headers, body = self.error_reply(self.spoken_by(head), error, new_id())
+        status, headers, body = self._error_at_meeting(head, error, self.spoken_by(head), new_id())
         return status, headers | extra, body
 
     def _methods_of(self, head: RequestHead) -> list[str]:

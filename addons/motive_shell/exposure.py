@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable
-from ipaddress import IPv6Address, ip_address
 from typing import Any, Final
 
 from mitmproxy.options import Options
 from mitmproxy.proxy.mode_specs import ProxyMode, RegularMode, ReverseMode, Socks5Mode, TransparentMode, UpstreamMode
 
+from motive_core.clients import address_of
 from motive_core.config import Config
 
 _OPEN_MODES: Final = (RegularMode, UpstreamMode, Socks5Mode, TransparentMode, ReverseMode)
@@ -93,11 +93,5 @@ def is_loopback(host: str) -> bool:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except OSError:
         return True
-    return all(_is_loopback_address(str(address[0])) for *_, address in found)
-
-
-def _is_loopback_address(text: str) -> bool:
-    address = ip_address(text.partition("%")[0])
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    return address.is_loopback
+    addresses = [address_of(str(address[0])) for *_, address in found]
+    return all(address is not None and address.is_loopback for address in addresses)

@@ -70,7 +70,7 @@ from motive_core.session import (
     next_due,
     step,
 )
-from motive_core.sources.pair_held import HeldCalls
+from motive_core.sources.pair_held import RETRY_AFTER_S, HeldCalls
 
 logger = logging.getLogger(__name__)
 
@@ -89,9 +89,6 @@ NOTICES: Final[dict[NoticeKind, str]] = {
     "left": "You have left the session. Its calls go on without you; a join word brings you back.",
     "help": "{detail}",
 }
-
-_QUEUE_S: Final = 5.0
-"""When to ask again whether there is room in a queue of prompts, which a person works off."""
 
 _CALLS_AT_ONCE: Final = 64
 """How many tool calls one answer may make."""
@@ -113,7 +110,7 @@ def error_for(kind: ErrorKind, session: str) -> MotiveError:
             )
         case "queue_full":
             message = f"Too many prompts wait in session {session!r}, or too large ones."
-            return RateLimitedError(message, code="queue_full", retry_after_s=_QUEUE_S)
+            return RateLimitedError(message, code="queue_full", retry_after_s=RETRY_AFTER_S)
         case "hold_timeout":
             return HoldTimeoutError("Nobody answered in time.")
         case "idle":

@@ -6,11 +6,12 @@ Owns the two limits. Knows no session.
 from __future__ import annotations
 
 from collections import Counter
+from typing import Final
 
 from motive_core.errors import FullError, MotiveError, TooManyHeldError
 from motive_core.exchange import Exchange
 
-_RETRY_AFTER_S = 5.0
+RETRY_AFTER_S: Final = 5.0
 """A guess: nobody knows when a person will have answered."""
 
 
@@ -42,9 +43,9 @@ class HeldCalls(dict[str, Exchange]):
         """The limit that one more call would be over, and the error that says so; None if it may come."""
         if len(self) >= self.most:
             message = f"{len(self)} calls are held already; {self.most} are the limit."
-            return "held", FullError(message, retry_after_s=_RETRY_AFTER_S)
+            return "held", FullError(message, retry_after_s=RETRY_AFTER_S)
         most, held = self.most_per_client, self._clients[exchange.limited_as]
         if most is not None and held >= most:
             message = f"You have {held} calls waiting already; {most} are the limit of one client."
-            return "held_per_client", TooManyHeldError(message, retry_after_s=_RETRY_AFTER_S)
+            return "held_per_client", TooManyHeldError(message, retry_after_s=RETRY_AFTER_S)
         return None
