@@ -40,6 +40,7 @@ from motive_core.ledger import Ledger
 from motive_core.log_lines import LogLine
 from motive_core.metrics import CONTENT_TYPE, Metrics, Source
 from motive_core.overview import describe_session
+from motive_core.pairing import Pairing
 from motive_core.rate_limits import RateLimiter
 from motive_core.relay import CommandReader, is_retry
 from motive_core.routing import (
@@ -54,7 +55,6 @@ from motive_core.routing import (
     split_model,
 )
 from motive_core.sidecalls import SideCalls
-from motive_core.sources import PairSource
 
 logger = logging.getLogger(__name__)
 
@@ -121,7 +121,7 @@ class Gateway:
         self.health_checks.watch("store", lambda: self._backend.problem)
         self.health_checks.watch("held", lambda: _near("held calls", len(self.pair.held), self.config.limits.max_held))
         self._rates = RateLimiter(config.rate_limits, self.clock)
-        self.pair = PairSource(
+        self.pair = Pairing(
             self._backend,
             clock=self.clock,
             spawn=self.spawn,

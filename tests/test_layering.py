@@ -26,9 +26,10 @@ LAYERS: Final[tuple[frozenset[str], ...]] = (
             "motive_core.clients",
             "motive_core.kept",
             "motive_core.state_json",
-            "motive_core.config",
+            "motive_core.settings",
         }
     ),
+    frozenset({"motive_core.config"}),
     frozenset(
         {
             "motive_core.routing",
@@ -42,8 +43,8 @@ LAYERS: Final[tuple[frozenset[str], ...]] = (
             "motive_core.rate_limits",
         }
     ),
-    frozenset({"motive_core.access"}),
-    frozenset({"motive_core.sources", "motive_core.origin", "motive_core.sidecalls", "motive_core.ledger"}),
+    frozenset({"motive_core.access", "motive_core.holder"}),
+    frozenset({"motive_core.pairing", "motive_core.origin", "motive_core.sidecalls", "motive_core.ledger"}),
     frozenset({"motive_core.gateway"}),
     frozenset({"motive_shell"}),
 )
@@ -51,7 +52,6 @@ LAYERS: Final[tuple[frozenset[str], ...]] = (
 
 SHARED: Final[Mapping[str, frozenset[str]]] = {
     "motive_core.dialects": frozenset({"base", "aws", "decoding", "degrade", "exact", "fields", "in_turn", "results"}),
-    "motive_core.sources": frozenset({"base"}),
     "motive_core.backends": frozenset({"base"}),
 }
 """Packages whose files are strangers to each other, and the files that all of them may import. Files that share their

@@ -17,7 +17,7 @@ from typing import Final, Literal, NamedTuple
 from bench.soak.connection import RUDE, Caller, HungError, LostError, Manner, ProtocolError, request_bytes
 from bench.soak.transcript import Asked, Shown, Transcript
 from bench.soak.wires import SpokenError, Turn, Wire, WireError
-from motive_core.sources.pair import NOTICES
+from motive_core.pairing import NOTICES
 
 PACED: Final = "paced-"
 """Sessions with this name get streamed replies word by word, so what is said there is short."""

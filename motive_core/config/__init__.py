@@ -9,7 +9,7 @@ from motive_core.config.hashed import Hashed
 from motive_core.config.heartbeats import HeartbeatClient
 from motive_core.config.loading import load_config
 from motive_core.config.models import DEFAULT_CONFIG_NAME, Background, BackgroundMatch, Config, Limits, Match, Route
-from motive_core.config.patterns import (
+from motive_core.settings.patterns import (
     CAPTURED_CHARACTERS,
     MATCHED_CHARACTERS,
     Matcher,

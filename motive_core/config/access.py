@@ -10,8 +10,8 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from motive_core.config.hashed import Secret
-from motive_core.config.patterns import split_host
-from motive_core.config.types import Glob, Kind, Section, check_key_header, split_list
+from motive_core.settings.patterns import split_host
+from motive_core.settings.types import Glob, Kind, Section, check_key_header, split_list
 
 DEFAULT_KEY_HEADER: Final = "x-motive-key"
 

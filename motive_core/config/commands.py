@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
 
-from motive_core.config.types import Kind, Section
+from motive_core.settings.types import Kind, Section
 
 
 def _command(word: str) -> str:

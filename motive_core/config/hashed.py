@@ -15,7 +15,7 @@ from typing import Annotated, Final
 from pydantic import PlainSerializer, PlainValidator
 from pydantic_core import PydanticCustomError
 
-from motive_core.config.types import Kind
+from motive_core.settings.types import Kind
 
 SECRET_ERROR: Final = "secret"
 """The type of an error about a secret: what was given is not shown with it."""

@@ -9,7 +9,7 @@ from typing import Final
 
 from pydantic import Field, model_validator
 
-from motive_core.config.types import DialectGlob, Regex, Seconds, Section, Text
+from motive_core.settings.types import DialectGlob, Regex, Seconds, Section, Text
 
 
 class HeartbeatMatch(Section):

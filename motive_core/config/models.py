@@ -15,10 +15,10 @@ from motive_core.config.access import Access
 from motive_core.config.commands import Commands
 from motive_core.config.defaults import BACKGROUND, CORS_ORIGINS, HOSTS
 from motive_core.config.heartbeats import HEARTBEAT_CLIENTS, HeartbeatClient
-from motive_core.config.patterns import Matcher, check_template
 from motive_core.config.rate_limits import RateLimits
 from motive_core.config.store import Store
-from motive_core.config.types import (
+from motive_core.settings.patterns import Matcher, check_template
+from motive_core.settings.types import (
     Count,
     DialectGlob,
     DialectName,

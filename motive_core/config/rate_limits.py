@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from motive_core.config.types import Count, Section
+from motive_core.settings.types import Count, Section
 
 
 class RateLimits(Section):

@@ -32,8 +32,8 @@ from motive_core.config.models import (
 )
 from motive_core.config.rate_limits import RateLimits
 from motive_core.config.store import Store
-from motive_core.config.types import Kind
 from motive_core.config.variables import VARIABLES
+from motive_core.settings.types import Kind
 
 _MARKS: Final = re.compile(r"(<!-- (?P<table>[a-z_]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from motive_core.config.types import Section, Text
+from motive_core.settings.types import Section, Text
 
 
 class Store(Section):

@@ -11,9 +11,9 @@ import yaml
 
 from motive_core.config import Config, load_config
 from motive_core.config.models import default_background
-from motive_core.config.patterns import CAPTURED_CHARACTERS, MATCHED_CHARACTERS
 from motive_core.config.reference import TABLES, with_tables
 from motive_core.config.variables import VARIABLES
+from motive_core.settings.patterns import CAPTURED_CHARACTERS, MATCHED_CHARACTERS
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = (ROOT / "docs" / "config.md").read_text("utf-8")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from motive_core.config import CAPTURED_CHARACTERS, MATCHED_CHARACTERS, Matcher, glob_regex, split_host, visible
-from motive_core.config.patterns import check_network, check_origin, check_service
+from motive_core.settings.patterns import check_network, check_origin, check_service
 
 
 def test_a_regex_is_linear() -> None:

@@ -16,8 +16,8 @@ from hypothesis import settings
 from hypothesis.stateful import rule
 
 from motive_core.backends import open_sqlite
+from motive_core.pairing import is_urgent
 from motive_core.session import Arrive, Event, Session, shifted
-from motive_core.sources.pair import is_urgent
 from tests.core.session.test_machine_properties import SETTINGS, LookAlikes, RudeClients
 from tests.core.session.world import Client, World
 

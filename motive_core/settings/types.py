@@ -12,7 +12,8 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import from_json
 
-from motive_core.config.patterns import (
+from motive_core.dialects import DIALECTS
+from motive_core.settings.patterns import (
     check_host,
     check_network,
     check_origin,
@@ -20,7 +21,6 @@ from motive_core.config.patterns import (
     check_service,
     glob_regex,
 )
-from motive_core.dialects import DIALECTS
 
 _UNITS: Final = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 

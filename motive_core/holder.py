@@ -1,4 +1,4 @@
-"""What a source is: one way to answer an exchange."""
+"""What takes charge of exchanges and ends them: the meeting of two clients, or what answers by itself."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from motive_core.exchange import Exchange
 from motive_core.routing import Answer
 
 
-class Source(Protocol):
+class Holder(Protocol):
     """Takes exchanges and ends each of them exactly once, now or later.
 
     The other methods tell what became of one: none of them may end it.

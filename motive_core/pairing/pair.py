@@ -1,4 +1,4 @@
-"""The ``pair`` source: two clients meet in a session, and each is answered with what the other said.
+"""How the two clients of a session are answered: each with what the other said.
 
 Owns the way between exchanges and the session machine: what arrives becomes an event, a step is swapped into the
 backend, and its commands end exchanges. Owns the timers of the sessions, too. What a step does is the machine's
@@ -28,6 +28,7 @@ from motive_core.exchange import Exchange
 from motive_core.ir import Tool, ToolCallPart
 from motive_core.log_lines import LogLine
 from motive_core.metrics import Metrics
+from motive_core.pairing.held import RETRY_AFTER_S, HeldCalls
 from motive_core.part_sizes import bytes_of
 from motive_core.relay import (
     CommandError,
@@ -70,7 +71,6 @@ from motive_core.session import (
     next_due,
     step,
 )
-from motive_core.sources.pair_held import RETRY_AFTER_S, HeldCalls
 
 logger = logging.getLogger(__name__)
 
@@ -124,7 +124,7 @@ def error_for(kind: ErrorKind, session: str) -> MotiveError:
             assert_never(kind)
 
 
-class PairSource:
+class Pairing:
     """See the module. ``clock`` gives seconds that never go back; ``spawn`` runs a coroutine in the background."""
 
     def __init__(
@@ -161,7 +161,7 @@ class PairSource:
         return self._held
 
     async def accept(self, exchange: Exchange, decision: AnswerDecision, retry: bool) -> None:
-        """Take charge of an exchange: see ``Source``."""
+        """Take charge of an exchange: see ``Holder``."""
         session, rules = exchange.session, decision.rules
         await self.restore()
         stored = await self._backend.load(session)
@@ -272,20 +272,20 @@ class PairSource:
         await self._backend.flush()
 
     async def delivered(self, exchange: Exchange) -> None:
-        """See ``Source``."""
+        """See ``Holder``."""
         event = Delivered if exchange.cut_by is None else Failed
         await self._ended(exchange, event(exchange.exchange))
 
     async def failed(self, exchange: Exchange) -> None:
-        """See ``Source``."""
+        """See ``Holder``."""
         await self._ended(exchange, Failed(exchange.exchange))
 
     async def gone(self, exchange: Exchange) -> None:
-        """See ``Source``."""
+        """See ``Holder``."""
         await self._ended(exchange, Gone(exchange.exchange))
 
     async def released(self, exchange: Exchange) -> None:
-        """See ``Source``."""
+        """See ``Holder``."""
         await self._ended(exchange, Released(exchange.exchange))
 
     async def _ended(self, exchange: Exchange, event: Event) -> None:

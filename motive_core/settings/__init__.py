@@ -1,0 +1,3 @@
+"""What settings are made of: their types, and the patterns that stand in them."""
+
+from __future__ import annotations
