@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from motive_core.access import ANYBODY, INTERNAL_HOST, Caller, Guard
+from motive_core.answering import Answering
 from motive_core.backends import Backend, MemoryBackend
 from motive_core.background import BackgroundTable
 from motive_core.clients import FORWARDED_HEADER, TrustedProxies, limited_as
@@ -40,7 +41,7 @@ from motive_core.ledger import Ledger
 from motive_core.log_lines import LogLine
 from motive_core.metrics import CONTENT_TYPE, Metrics, Source
 from motive_core.overview import describe_session
-from motive_core.pairing import Pairing
+from motive_core.pairing import HeldCalls, Pairing
 from motive_core.rate_limits import RateLimiter
 from motive_core.relay import CommandReader, is_retry
 from motive_core.routing import (
@@ -55,6 +56,8 @@ from motive_core.routing import (
     split_model,
 )
 from motive_core.sidecalls import SideCalls
+from motive_core.sources import World
+from motive_core.upstream import Http
 
 logger = logging.getLogger(__name__)
 
@@ -119,8 +122,13 @@ class Gateway:
         self.ledger = Ledger(self.metrics, self.clock)
         self.health_checks = Health(self.clock)
         self.health_checks.watch("store", lambda: self._backend.problem)
-        self.health_checks.watch("held", lambda: _near("held calls", len(self.pair.held), self.config.limits.max_held))
+        self.health_checks.watch("held", lambda: _near("held calls", len(self.held), self.config.limits.max_held))
         self._rates = RateLimiter(config.rate_limits, self.clock)
+        self.held = HeldCalls(config.limits.max_held, config.limits.max_held_per_client)
+        self._http = Http()
+        self.answering = Answering(
+            spawn=self.spawn, held=self.held, world=World(self._http, self.clock), metrics=self.metrics
+        )
         self.pair = Pairing(
             self._backend,
             clock=self.clock,
@@ -129,6 +137,8 @@ class Gateway:
             commands=CommandReader(config.commands),
             limits=config.limits,
             metrics=self.metrics,
+            held=self.held,
+            hand_over=self.answering.take,
         )
         self.listeners: Callable[[], list[str]] = list
         """Where the proxy listens, as whoever runs it knows."""
@@ -146,6 +156,8 @@ class Gateway:
         self.pair.join_words = config.join_words
         self.pair.commands = CommandReader(config.commands)
         self.pair.limit(config.limits)
+        self.held.most, self.held.most_per_client = config.limits.max_held, config.limits.max_held_per_client
+        self.answering.configure(config.sources)
         self._proxies = TrustedProxies(config.trusted_proxies)
         self._rates.configure(config.rate_limits)
         self.side.kept.keep_s = config.timing.session_ttl_s
@@ -390,11 +402,17 @@ class Gateway:
             limited_as=self._limited_as(incoming),
             extra_headers=self._cors(incoming) | allowed,
             fallback=decision.fallback or "",
+            stand_ins=dict(decision.stand_ins),
+            late=decision.rules.on_timeout,
             passes_at_exit=decision.passes_at_exit,
             keep=lambda request, reply: self.side.kept.add(request, reply, credential, came),
             continues=continues,
         )
         if not await self._is_background(exchange, decision):
+            if decision.source != "pair":
+                self._keep_alive(exchange, decision)
+                await self.answering.accept(exchange, decision, is_retry(head.headers))
+                return exchange
             await self.pair.accept(exchange, decision, is_retry(head.headers))
             self._keep_alive(exchange, decision)
         return exchange
@@ -443,21 +461,25 @@ class Gateway:
         """The reply to an exchange was handed to its client."""
         self.ledger.ended(exchange, "cut" if exchange.cut_by is not None else exchange.ending or "replied")
         await self.pair.delivered(exchange)
+        await self.answering.delivered(exchange)
 
     async def failed(self, exchange: Exchange) -> None:
         """The reply to an exchange did not reach its client, or not whole."""
         self.ledger.ended(exchange, "passed" if exchange.ending == "passed" else "undelivered")
         await self.pair.failed(exchange)
+        await self.answering.failed(exchange)
 
     async def gone(self, exchange: Exchange) -> None:
         """The client of an exchange left before there was a reply."""
         self.ledger.ended(exchange, "gone")
         await self.pair.gone(exchange)
+        await self.answering.gone(exchange)
 
     async def released(self, exchange: Exchange) -> None:
         """The operator let the real service answer an exchange."""
         self.ledger.ended(exchange, "released")
         await self.pair.released(exchange)
+        await self.answering.released(exchange)
 
     async def restore(self) -> None:
         """Take over what the last process left in the store."""
@@ -473,6 +495,11 @@ class Gateway:
         self.closing = True
         self.pair.stop(shutting_down())
 
+    async def close(self) -> None:
+        """Let go of what sources hold. Every call must have been ended before."""
+        await self.answering.close()
+        await self._http.close()
+
     # What the origin tells
 
     async def health(self) -> Mapping[str, Any]:
@@ -486,7 +513,7 @@ class Gateway:
             "reasons": reasons,
             "version": _VERSION,
             "uptime_s": round(self.clock() - self._started_at, 3),
-            "held": len(self.pair.held),
+            "held": len(self.held),
             "max_held": self.config.limits.max_held,
             "sessions": sessions,
             "max_sessions": most,
@@ -496,7 +523,7 @@ class Gateway:
     async def render_metrics(self) -> tuple[str, bytes]:
         """See ``origin.Site``."""
         sessions = await self.pair.count()
-        return CONTENT_TYPE, self.metrics.render(held=len(self.pair.held), sessions=sessions)
+        return CONTENT_TYPE, self.metrics.render(held=len(self.held), sessions=sessions)
 
     async def sessions(self) -> list[dict[str, Any]]:
         """See ``origin.Site``."""

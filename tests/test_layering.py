@@ -29,6 +29,8 @@ LAYERS: Final[tuple[frozenset[str], ...]] = (
             "motive_core.settings",
         }
     ),
+    frozenset({"motive_core.upstream"}),
+    frozenset({"motive_core.sources"}),
     frozenset({"motive_core.config"}),
     frozenset(
         {
@@ -45,6 +47,7 @@ LAYERS: Final[tuple[frozenset[str], ...]] = (
     ),
     frozenset({"motive_core.access", "motive_core.holder"}),
     frozenset({"motive_core.pairing", "motive_core.origin", "motive_core.sidecalls", "motive_core.ledger"}),
+    frozenset({"motive_core.answering"}),
     frozenset({"motive_core.gateway"}),
     frozenset({"motive_shell"}),
 )
@@ -53,6 +56,7 @@ LAYERS: Final[tuple[frozenset[str], ...]] = (
 SHARED: Final[Mapping[str, frozenset[str]]] = {
     "motive_core.dialects": frozenset({"base", "aws", "decoding", "degrade", "exact", "fields", "in_turn", "results"}),
     "motive_core.backends": frozenset({"base"}),
+    "motive_core.sources": frozenset({"base"}),
 }
 """Packages whose files are strangers to each other, and the files that all of them may import. Files that share their
 first word (``anthropic_messages``, ``anthropic_reply``) are one thing in several files."""

@@ -115,6 +115,7 @@ class Runtime:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.origin.stop()
+        await self.gateway.close()
         self.close()
         # What thousands of connections left behind need not be collected: the system takes it all, at once.
         gc.freeze()

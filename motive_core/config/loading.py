@@ -18,11 +18,13 @@ from pydantic_core import ErrorDetails
 from motive_core.config.hashed import SECRET_ERROR
 from motive_core.config.models import Config
 from motive_core.config.source import Tree, dotted, parse, resolve
+from motive_core.config.sources import ANSWERS, POLICIES, POLICY_SETTINGS, RESERVED, with_sources
 from motive_core.config.variables import override, unknown_variables
 from motive_core.errors import ConfigError
+from motive_core.sources import KINDS
 
 _SHOWN_CHARACTERS = 60
-_SECRET_SECTION = ("access",)
+_SECRET_SECTIONS = ("access", "sources")
 
 
 def load_config(path: Path | None, env: Mapping[str, str], dotenv: Path | None = None) -> Config:
@@ -34,6 +36,8 @@ def load_config(path: Path | None, env: Mapping[str, str], dotenv: Path | None =
     variables = {**_dotenv(dotenv), **env}
     tree = _tree(path, variables) if path is not None else {}
     tree, set_by = override(tree, variables)
+    tree, filled_by = with_sources(tree, variables)
+    set_by |= filled_by
     try:
         config = Config.model_validate(tree)
     except ValidationError as error:
@@ -83,10 +87,33 @@ def _check_routes(config: Config) -> None:
             if getattr(route, setting) in ("pass", "joined"):
                 why = "there is no real service to pass to: give the route a service, or name one under services"
                 raise ConfigError(dotted(("routes", index, setting)), why)
+    _check_sources(config)
     for index, route in enumerate(config.routes):
         for setting in ("on_timeout", "on_lost", "on_full"):
             if getattr(route, setting) == "fallback" and route.fallback is None:
                 raise ConfigError(dotted(("routes", index, setting)), "the route has no fallback to answer with")
+
+
+def _check_sources(config: Config) -> None:
+    """Whether every name of a source is one, and stands where a source has a meaning."""
+    for name in config.sources:
+        if name in RESERVED:
+            raise ConfigError(dotted(("sources", name)), "a source cannot be called so: the word has another meaning")
+    for index, route in enumerate(config.routes):
+        for setting in ("answer", *POLICY_SETTINGS):
+            named = getattr(route, setting)
+            words = ANSWERS if setting == "answer" else POLICIES
+            if named is None or named in config.sources or (named in words and (named, setting) != ("wait", "on_lost")):
+                continue
+            if named == "wait" and setting == "on_lost":
+                continue
+            near = difflib.get_close_matches(named, [*words, *KINDS, *config.sources], n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            why = f"{named!r} is neither one of {', '.join(words)} nor the name of a source{hint}"
+            raise ConfigError(dotted(("routes", index, setting)), why)
+        if route.answer not in ANSWERS and route.when is not None:
+            why = "a source answers whether somebody has joined or not: this is for `answer: pair`"
+            raise ConfigError(dotted(("routes", index, "when")), why)
 
 
 def _config_error(error: ValidationError, set_by: Mapping[tuple[str, ...], str]) -> ConfigError:
@@ -121,7 +148,7 @@ def _why(error: ErrorDetails) -> str:
         case _:
             why = error["msg"]
     given = error["input"]
-    if error["loc"][:1] == _SECRET_SECTION:
+    if error["loc"][:1] and error["loc"][0] in _SECRET_SECTIONS:
         return why  # a secret in the wrong place is one, too
     if isinstance(given, str | int | float) or given is None:
         shown = "null" if given is None else repr(given)

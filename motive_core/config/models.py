@@ -26,6 +26,7 @@ from motive_core.settings.types import (
     HeaderName,
     HostGlob,
     JoinWord,
+    Kind,
     Level,
     Network,
     Origin,
@@ -41,8 +42,13 @@ from motive_core.settings.types import (
     Text,
     split_list,
 )
+from motive_core.sources import AnySource
 
 DEFAULT_CONFIG_NAME: Final = "config.yaml"
+
+AnswerName = Annotated[str, Field(min_length=1), Kind("`pair`, `pass`, `reject` or a source")]
+PolicyName = Annotated[str, Field(min_length=1), Kind("`pass`, `fallback`, `error` or a source")]
+SourceName = Annotated[str, Field(pattern="^[A-Za-z0-9_.-]{1,64}$"), Kind("name")]
 
 SESSION_PLACEHOLDERS: Final = ("model", "host", "client", "credential")
 REPLY_PLACEHOLDERS: Final = ("title", "title_json", "words", "words_json")
@@ -178,9 +184,10 @@ class Route(Section):
         description="The session's id. `{model}`, `{host}`, `{client}`, `{credential}` and the named groups of the "
         "match's regexes are replaced.",
     )
-    answer: Literal["pair", "pass", "reject"] = Field(
+    answer: AnswerName = Field(
         default="pair",
-        description="`pair`: the other client of the session answers. `pass`: the real service does. `reject`: a 403.",
+        description="`pair`: the other client of the session answers. `pass`: the real service does. `reject`: a 403. "
+        "Else one of `sources`, by its name.",
     )
     when: Literal["joined", "always"] | None = Field(
         default=None,
@@ -193,18 +200,20 @@ class Route(Section):
     service: Service | None = Field(
         default=None, description="The real service behind a call at the meeting point, if not that of `services`."
     )
-    on_timeout: Literal["pass", "fallback", "error"] | None = Field(
+    on_timeout: PolicyName | None = Field(
         default=None,
-        description="What ends a call that nobody answered in time: the real service's reply, the route's `fallback`, "
-        "or an error. Null: `pass` if there is a real service, else `error`.",
+        description="What ends a call that nobody answered in time: the real service's reply (`pass`), the words of "
+        "`fallback`, an `error`, or one of `sources`. Null: `pass` if there is a real service, else `error`.",
     )
-    on_lost: Literal["pass", "fallback", "error", "wait"] | None = Field(
+    on_lost: PolicyName | None = Field(
         default=None,
-        description="What becomes of open prompts when the answerer leaves. Null: `pass` if there is a real service, "
-        "else `wait`.",
+        description="What becomes of open prompts when the answerer leaves: the same, or they `wait`. Null: `pass` if "
+        "there is a real service, else `wait`.",
     )
-    on_full: Literal["pass", "fallback", "error"] = Field(
-        default="error", description="What ends a prompt over `queue_limit`."
+    on_full: PolicyName = Field(
+        default="error",
+        description="What ends a prompt over `queue_limit`, or a call over a limit of held calls or sessions: as "
+        "`on_timeout`.",
     )
     on_exit: Literal["pass", "error"] = Field(
         default="error",
@@ -367,6 +376,11 @@ class Config(Section):
         "for routes, limits and logs. From anybody else the header counts for nothing.",
     )
     timing: Timing = Field(default=Timing(), description="How long things take.")
+    sources: Mapping[SourceName, AnySource] = Field(
+        default={},
+        description="What answers calls by itself, by a name for routes. A kind without needed settings can be named "
+        "by a route as it is, as `answer: mock`.",
+    )
     store: Store = Field(default=Store(), description="What outlives the process. Read at the start only.")
     access: Access = Field(default=Access(), description="Who may call the meeting point, and who is the operator.")
     join_words: tuple[JoinWord, ...] = Field(

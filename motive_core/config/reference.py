@@ -1,6 +1,6 @@
-"""``docs/config.md``: the tables in it, made from the models so that they cannot say anything else.
+"""``docs/config.md`` and ``docs/sources.md``: the tables in them, made from the models so that they cannot say anything else.
 
-``python -m motive_core.config.reference docs/config.md`` writes them anew, between the marks of the file.
+``python -m motive_core.config.reference docs/config.md docs/sources.md`` writes them anew, between the marks.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from motive_core.config.rate_limits import RateLimits
 from motive_core.config.store import Store
 from motive_core.config.variables import VARIABLES
 from motive_core.settings.types import Kind
+from motive_core.sources import KINDS, AnySource
 
 _MARKS: Final = re.compile(r"(<!-- (?P<table>[a-z_]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -54,6 +55,7 @@ _MODELS: Final[Mapping[str, type[BaseModel]]] = {
     "background_match": BackgroundMatch,
     "heartbeat_client": HeartbeatClient,
     "heartbeat_match": HeartbeatMatch,
+    **KINDS,
 }
 
 
@@ -72,6 +74,8 @@ def _settings(model: type[BaseModel]) -> Iterator[str]:
     yield "| setting | type | default | |"
     yield "|---|---|---|---|"
     for name, field in model.model_fields.items():
+        if name == "kind":
+            continue  # it is the title of the table
         cells = (f"`{field.alias or name}`", _type_of(field), _default_of(name, field), _cell(field.description))
         yield f"| {' | '.join(cells)} |"
 
@@ -81,6 +85,8 @@ def _type_of(field: FieldInfo) -> str:
 
 
 def _name_of(annotation: Any) -> str:
+    if annotation is AnySource:
+        return "[source](sources.md)"
     arguments = get_args(annotation)
     match get_origin(annotation):
         case origin if origin is Annotated:
@@ -167,9 +173,9 @@ def _cell(text: str | None) -> str:
 
 
 def main() -> None:
-    """Write the tables of the file that the command line names."""
-    path = Path(sys.argv[1])
-    path.write_text(with_tables(path.read_text("utf-8")), "utf-8")
+    """Write the tables of the files that the command line names."""
+    for path in map(Path, sys.argv[1:]):
+        path.write_text(with_tables(path.read_text("utf-8")), "utf-8")
 
 
 if __name__ == "__main__":

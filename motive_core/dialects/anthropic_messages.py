@@ -26,6 +26,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Final
 
 from motive_core.dialects import anthropic_side
 from motive_core.dialects.anthropic_blocks import NAME, bad_request
@@ -38,6 +39,8 @@ from motive_core.dialects.base import NO_HEAD, Decoder, Dialect, Encoder, ModelI
 from motive_core.dialects.fields import Malformed, dumps
 from motive_core.errors import Allowance, MotiveError
 from motive_core.ir import ChatRequest, Reply
+
+_VERSION: Final = "2023-06-01"
 
 
 class AnthropicMessages(Dialect):
@@ -73,6 +76,10 @@ class AnthropicMessages(Dialect):
         if request.dialect == NAME and request.variant:
             return target_of(request.variant, request.model, stream=request.stream)
         return "/v1/messages"
+
+    def call_headers(self, key: str | None) -> dict[str, str]:
+        """See ``Dialect``."""
+        return {"anthropic-version": _VERSION, **({"x-api-key": key} if key else {})}
 
     def parse_reply(self, body: bytes) -> Reply:
         return parse_reply(body)

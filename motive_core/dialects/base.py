@@ -133,6 +133,9 @@ class Dialect(abc.ABC):
     default_service: ClassVar[str]
     """Base of the real service, scheme and host: where a call goes that came by base_url and is passed on."""
 
+    base_path: ClassVar[str] = ""
+    """What the vendor's SDKs count to the base URL of a service, and ``target`` begins with: ``/v1`` for OpenAI."""
+
     reply_prefix: ClassVar[str] = ""
     """What the id of a reply begins with, as the vendor's own do."""
 
@@ -164,6 +167,10 @@ class Dialect(abc.ABC):
     @abc.abstractmethod
     def target(self, request: ChatRequest) -> str:
         """The path and query that such a body is sent to, from the host of the service on."""
+
+    def call_headers(self, key: str | None) -> dict[str, str]:
+        """Headers of a call to a service, its content type aside. ``key`` is the API key, if there is one."""
+        return {"authorization": f"Bearer {key}"} if key else {}
 
     @abc.abstractmethod
     def parse_reply(self, body: bytes) -> Reply:

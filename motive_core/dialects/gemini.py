@@ -112,6 +112,10 @@ class Gemini(Dialect):
             collection, variant = request.extra.get(PATH, collection), request.variant
         return target_of(collection, request.model, stream=request.stream, variant=variant)
 
+    def call_headers(self, key: str | None) -> dict[str, str]:
+        """See ``Dialect``."""
+        return {"x-goog-api-key": key} if key else {}
+
     def parse_reply(self, body: bytes) -> Reply:
         return parse_reply(body)
 

@@ -53,6 +53,7 @@ class OpenAIChat(Dialect):
 
     name = NAME
     default_service = "https://api.openai.com"
+    base_path = "/v1"
     reply_prefix = "chatcmpl-"
     endpoints = (
         "POST /v1/chat/completions",

@@ -60,6 +60,7 @@ class OpenAICompletions(Dialect):
 
     name = NAME
     default_service = "https://api.openai.com"
+    base_path = "/v1"
     reply_prefix = "cmpl-"
     endpoints = (
         "POST /v1/completions",

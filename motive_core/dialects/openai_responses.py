@@ -60,6 +60,7 @@ class OpenAIResponses(Dialect):
 
     name = NAME
     default_service = "https://api.openai.com"
+    base_path = "/v1"
     reply_prefix = "resp_"
     endpoints = (
         "POST /v1/responses",

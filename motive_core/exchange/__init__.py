@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from motive_core.exchange.exchange import Ending, Exchange, Listener, session_header
+from motive_core.exchange.exchange import Ending, Exchange, Listener, Policy, session_header
+from motive_core.exchange.live import Answered, Events, Garbage, ReplyEvents, Severed, Spoken
 from motive_core.exchange.port import Port, ServiceReply
-from motive_core.exchange.speech import Beat, Speech, tokens
+from motive_core.exchange.speech import Beat, SeveredError, Speech, tokens
+from motive_core.exchange.told import READ_BYTES, told_error
 
 __all__ = [
+    "READ_BYTES",
+    "Answered",
     "Beat",
     "Ending",
+    "Events",
     "Exchange",
+    "Garbage",
     "Listener",
+    "Policy",
     "Port",
+    "ReplyEvents",
     "ServiceReply",
+    "Severed",
+    "SeveredError",
     "Speech",
+    "Spoken",
     "session_header",
     "tokens",
+    "told_error",
 ]

@@ -17,12 +17,15 @@ from urllib.parse import quote
 from motive_core.dialects.base import Dialect, RequestHead
 from motive_core.errors import MotiveError
 from motive_core.estimate import estimate_usage
+from motive_core.exchange.live import Events
 from motive_core.exchange.port import Port
 from motive_core.exchange.speech import Beat, Speech
 from motive_core.ir import ChatRequest, Choice, Part, Reply, TextPart
 from motive_core.stream import replay
 
 type Listener = Literal["forward", "reverse"]
+type Policy = Literal["timeout", "lost", "full"]
+"""What a route has something to say about: nobody answered in time, who answers left, too much waits."""
 type Ending = Literal["replied", "noticed", "failed", "passed", "gone"]
 
 
@@ -59,11 +62,16 @@ class Exchange:
     """Is told of the reply, if the request wants it kept."""
     fallback: str = ""
     """What it is answered when nobody does, by policy."""
+    stand_ins: dict[Policy, str] = field(default_factory=dict)
+    """The sources that answer when nobody does, by the policy that calls upon each."""
+    late: Literal["pass", "fallback", "error"] = "error"
+    """What becomes of it when its source is late."""
     passes_at_exit: bool = False
     continues: bool = False
     """Whether ``request`` has a conversation in it that the body only named, by an id that the real service has not."""
     speech: Speech | None = None
     """Its reply, from the moment on that the head of it goes out before all of it."""
+    _beat: Beat | None = None
     _timer: asyncio.TimerHandle | None = None
 
     def answer(self, parts: tuple[Part, ...], finish_reason: Literal["stop", "tool_calls"] = "stop") -> bool:
@@ -75,7 +83,7 @@ class Exchange:
         return self.reply(self.reply_of((TextPart(text),), "stop"), "noticed")
 
     def fall_back(self) -> bool:
-        """Reply with what the route has for this."""
+        """Reply with the words that the route has for this."""
         self.outcome = self.source = "fallback"
         return self.notice(self.fallback)
 
@@ -98,6 +106,7 @@ class Exchange:
         """From ``beat.after_s`` on, let this call show signs of life while it waits. To be called within a running
         event loop; has no effect on a call that ends before."""
         if self.ending is None and self.port.can_stream:
+            self._beat = beat
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(beat.after_s, self._speak, beat.every_s)
 
@@ -116,7 +125,7 @@ class Exchange:
 
     def _token_every_s(self) -> float | None:
         """How long a token of a streamed reply takes, None if it is not paced."""
-        if not (self.pace_tokens_per_s and self.request.stream and self.port.can_stream):
+        if not (self.pace_tokens_per_s and self.streams):
             return None
         return 1.0 / self.pace_tokens_per_s
 
@@ -151,6 +160,23 @@ class Exchange:
             body = self.dialect.render_reply(self.request, reply)
         self.end(ending)
         self.port.respond(200, headers, body)
+        return True
+
+    @property
+    def streams(self) -> bool:
+        """Whether its reply may be said as it comes."""
+        return self.request.stream and self.port.can_stream
+
+    def relay(self, events: Events) -> bool:
+        """Reply with what is said, as it comes; to a call that ``streams``. Gives False if the exchange had ended
+        before: then the events are the caller's to close."""
+        if self.ending is not None:
+            return False
+        self.status = 200
+        beat = self._beat
+        self.end("replied")
+        speech = self.speech or self._start(self.headers(), beat.every_s if beat is not None else None)
+        speech.relay(events)
         return True
 
     def fail(self, error: MotiveError) -> bool:

@@ -9,22 +9,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
+import logging
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, assert_never
 
 from motive_core.dialects.base import Dialect, Encoder
-from motive_core.errors import MotiveError, StatusError, UpstreamError
+from motive_core.errors import InternalError, MotiveError, UpstreamError
+from motive_core.exchange.live import Events, Garbage, Severed, Spoken
 from motive_core.exchange.port import ServiceReply
+from motive_core.exchange.told import READ_BYTES, told_error
 from motive_core.ir import ChatRequest, Reply, TextPart
 from motive_core.stream import ChoiceEnded, Failed, Finished, ReplyEvent, Started, UsageReported, replay, replay_part
+
+logger = logging.getLogger(__name__)
 
 SPACE: Final = b" "
 """May stand before a JSON value any number of times (RFC 8259, section 2)."""
 
-_READ_ERROR_BYTES: Final = 64 * 1024
+
+class SeveredError(Exception):
+    """The connection of a reply is to end in the middle of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +57,19 @@ class _Passed:
     ask: Callable[[], Awaitable[ServiceReply]]
 
 
-type _End = _Said | _Broken | _Passed
+@dataclass(frozen=True, slots=True)
+class _Live:
+    events: Events
+
+
+type _End = _Said | _Broken | _Passed | _Live
 
 
 class Speech:
     """The body of one reply. ``beat_every_s`` is the time between two signs of life while there is no reply,
     ``token_every_s`` that between two tokens of one that is paced; ``exchange`` is the id that errors name.
 
-    How it ends is said once, by ``say``, ``fail`` or ``pass_on``, before or after its first byte was taken.
+    How it ends is said once, by ``say``, ``relay``, ``fail`` or ``pass_on``, before or after its first byte was taken.
     """
 
     def __init__(
@@ -83,6 +94,10 @@ class Speech:
     def say(self, reply: Reply) -> None:
         """This is the reply."""
         self._finish(_Said(reply))
+
+    def relay(self, events: Events) -> None:
+        """This is the reply, as it comes; for a call that streams."""
+        self._finish(_Live(events))
 
     def fail(self, error: MotiveError) -> None:
         """There is an error in the place of a reply."""
@@ -129,6 +144,11 @@ class Speech:
             case _Passed(ask):
                 async for data in self._relayed(ask, encoder):
                     yield data
+            case _Live(events):
+                assert encoder is not None
+                async with contextlib.aclosing(events):
+                    async for data in self._live(events, encoder):
+                        yield data
             case _:
                 assert_never(self._end)
 
@@ -155,6 +175,61 @@ class Speech:
                 return
             said += encoder.encode(event)
         yield bytes(said)
+
+    async def _live(self, events: Events, encoder: Encoder) -> AsyncIterator[bytes]:
+        """What a source says, as it comes, with signs of life where it is silent."""
+        interrupted = asyncio.ensure_future(self._interrupt.wait())
+        batch: asyncio.Future[Sequence[Spoken] | None] | None = None
+        ended = False
+        try:
+            while not ended:
+                batch = asyncio.ensure_future(anext(events, None))
+                while not batch.done() and self._cut is None:
+                    done, _ = await asyncio.wait(
+                        (batch, interrupted), timeout=self._beat_every_s, return_when=asyncio.FIRST_COMPLETED
+                    )
+                    if not done and (data := encoder.heartbeat()):
+                        yield data
+                if self._cut is not None:
+                    raise self._cut
+                spoken = batch.result()
+                if spoken is None:
+                    raise UpstreamError("The reply ended before it was complete.")
+                ended = any(isinstance(one, Finished | Failed) for one in spoken)
+                if data := self._encoded(spoken, encoder):
+                    yield data
+                if any(isinstance(one, Severed) for one in spoken):
+                    raise SeveredError
+        except MotiveError as error:
+            self._cut = error
+            yield encoder.encode(Failed(error))
+        except (asyncio.CancelledError, GeneratorExit, SeveredError):
+            raise
+        except Exception:
+            logger.exception("a reply could not be relayed exchange=%s", self._exchange)
+            self._cut = InternalError("The reply could not be made; the log has the reason.")
+            yield encoder.encode(Failed(self._cut))
+        finally:
+            interrupted.cancel()
+            if batch is not None and not batch.done():
+                # It must have let go of the events before they can be closed.
+                batch.cancel()
+                await asyncio.wait((batch,))
+
+    def _encoded(self, spoken: Sequence[Spoken], encoder: Encoder) -> bytes:
+        data = bytearray()
+        for one in spoken:
+            match one:
+                case Garbage():
+                    data += one.data
+                case Severed():
+                    break
+                case Failed(error):
+                    self._cut = error
+                    data += encoder.encode(one)
+                case _:
+                    data += encoder.encode(one)
+        return bytes(data)
 
     def _error(self, error: MotiveError, encoder: Encoder | None) -> bytes:
         """An error after the head: within the stream, or as the body that tells it, whose status has gone out."""
@@ -188,7 +263,7 @@ class Speech:
             asked.cancel()
         async with contextlib.aclosing(reply.chunks) as chunks:
             if reply.status != 200 and encoder is not None:
-                yield self._error(await _told_error(reply.status, self._pieces(chunks)), encoder)
+                yield self._error(await _told(reply, self._pieces(chunks)), encoder)
                 return
             async for data in self._pieces(chunks):
                 yield data
@@ -216,23 +291,15 @@ class Speech:
         return piece.result()
 
 
-async def _told_error(status: int, chunks: AsyncIterator[bytes]) -> MotiveError:
+async def _told(reply: ServiceReply, chunks: AsyncIterator[bytes]) -> MotiveError:
     """A service's error, to be told within a stream: its own message, if there is one."""
     body = bytearray()
     with contextlib.suppress(UpstreamError):
         async for data in chunks:
             body += data
-            if len(body) > _READ_ERROR_BYTES:
+            if len(body) > READ_BYTES:
                 break
-    try:
-        told = json.loads(body)
-    except (ValueError, RecursionError):
-        told = None
-    found = told.get("error", told) if isinstance(told, dict) else None
-    message = found.get("message") if isinstance(found, dict) else found
-    if not isinstance(message, str) or not message:
-        message = f"The service answered with status {status}."
-    return StatusError(status if 400 <= status <= 599 else 502, message)
+    return told_error(reply.status, reply.headers, bytes(body))
 
 
 async def _set_within(event: asyncio.Event, seconds: float | None) -> bool:

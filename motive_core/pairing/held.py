@@ -1,4 +1,4 @@
-"""The calls that the ``pair`` source holds, counted by client, and whether one more may be.
+"""The calls that are held, whoever answers them, counted by client, and whether one more may be.
 
 Owns the two limits. Knows no session.
 """

@@ -24,7 +24,7 @@ from motive_core.errors import (
     UnavailableError,
     error_of,
 )
-from motive_core.exchange import Exchange
+from motive_core.exchange import Exchange, Policy
 from motive_core.ir import Tool, ToolCallPart
 from motive_core.log_lines import LogLine
 from motive_core.metrics import Metrics
@@ -74,7 +74,12 @@ from motive_core.session import (
 
 logger = logging.getLogger(__name__)
 
-type Spawn = Callable[[Coroutine[Any, Any, None]], object]
+type HandOver = Callable[[Exchange, str], None]
+
+_POLICIES: Final[Mapping[ErrorKind, Policy]] = {"hold_timeout": "timeout", "answerer_left": "lost"}
+"""The policy that says what stands in for an error."""
+
+type Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 
 NOTICES: Final[dict[NoticeKind, str]] = {
     "paired": "You are paired: the other side is here. What you send next goes to it.",
@@ -137,12 +142,16 @@ class Pairing:
         commands: CommandReader,
         limits: Limits,
         metrics: Metrics,
+        held: HeldCalls,
+        hand_over: HandOver,
     ) -> None:
+        """``hand_over`` lets the source of this name answer an exchange that is not in charge here any more."""
         self._backend = backend
         self._clock = clock
         self._spawn = spawn
         self._metrics = metrics
-        self._held = HeldCalls(limits.max_held, limits.max_held_per_client)
+        self._held = held
+        self._hand_over = hand_over
         self._timers: dict[str, tuple[float, asyncio.TimerHandle]] = {}
         self._touched: dict[str, float] = {}
         self._restored = False
@@ -153,7 +162,6 @@ class Pairing:
     def limit(self, limits: Limits) -> None:
         """Take new limits. What is over one of them already stays."""
         self.max_sessions = limits.max_sessions
-        self._held.most, self._held.most_per_client = limits.max_held, limits.max_held_per_client
 
     @property
     def held(self) -> Mapping[str, Exchange]:
@@ -218,6 +226,8 @@ class Pairing:
         rules = decision.rules
         if rules.can_pass and (exchange.listener == "forward" or rules.on_full == "pass"):
             exchange.pass_on()
+        elif rules.on_full == "fallback":
+            self._fall_back(exchange, "full")
         else:
             exchange.fail(error)
 
@@ -418,11 +428,21 @@ class Pairing:
                 exchange.fail(error_for(kind, exchange.session))
             case PassThrough():
                 exchange.pass_on()
-            case FallBack():
-                exchange.fall_back()
+            case FallBack(_, kind):
+                if kind == "queue_full":
+                    self._metrics.limit_hit("queue")
+                self._fall_back(exchange, _POLICIES.get(kind, "full"))
             case _:
                 assert_never(command)
         return True
+
+    def _fall_back(self, exchange: Exchange, policy: Policy) -> None:
+        """Answer with what the route has for this policy: a source, or words."""
+        source = exchange.stand_ins.get(policy)
+        if source is not None:
+            self._hand_over(exchange, source)
+        else:
+            exchange.fall_back()
 
 
 def _as_terms(tool: Tool) -> Tool:

@@ -7,11 +7,13 @@ neither sessions nor sockets; the same facts always get the same decision.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from motive_core.config import Config, Route, fill
 from motive_core.errors import BadRequestError, MotiveError, NotFoundError, PermissionDeniedError
+from motive_core.exchange import Policy
 from motive_core.routing.matching import CallFacts, Conditions, Texts
 from motive_core.session import Role, Rules
 
@@ -47,10 +49,11 @@ class Answer:
     background: Literal["answer", "pass"]
     heartbeats: Literal["auto", "stream", "off"]
     fallback: str | None
+    stand_ins: Mapping[Policy, str]
     passes_at_exit: bool
     service: str | None
     route: str
-    source: Literal["pair"] = "pair"
+    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +127,7 @@ class Router:
         timing = self._config.timing
         turn_timeout_s = route.turn_timeout_s or timing.turn_timeout_s
         rules = Rules(
-            when_joined=can_pass and route.when != "always",
+            when_joined=can_pass and route.answer == "pair" and route.when != "always",
             can_pass=can_pass,
             hold_timeout_s=route.hold_timeout_s or timing.hold_timeout_s or turn_timeout_s,
             handshake_timeout_s=route.handshake_timeout_s or timing.handshake_timeout_s,
@@ -134,9 +137,9 @@ class Router:
             queue_limit=route.queue_limit,
             keep_limit_bytes=self._config.limits.session_limit_bytes,
             twins=route.twins,
-            on_timeout=route.on_timeout or ("pass" if can_pass else "error"),
-            on_lost=route.on_lost or ("pass" if can_pass else "wait"),
-            on_full=route.on_full,
+            on_timeout=_policy(route.on_timeout or ("pass" if can_pass else "error")),
+            on_lost=_lost_policy(route.on_lost or ("pass" if can_pass else "wait")),
+            on_full=_policy(route.on_full),
             on_idle=route.on_idle,
         )
         return Answer(
@@ -149,10 +152,27 @@ class Router:
             background=route.background,
             heartbeats=route.heartbeats,
             fallback=route.fallback,
+            stand_ins=_stand_ins(route),
             passes_at_exit=can_pass and route.on_exit == "pass",
             service=service,
             route=name,
+            source=route.answer,
         )
+
+
+def _policy(word: str) -> Literal["pass", "fallback", "error"]:
+    """A policy as the session knows it: that a source answers is, to it, what the route has for this."""
+    return word if word in ("pass", "error") else "fallback"  # type: ignore[return-value]  # one of the two it is
+
+
+def _lost_policy(word: str) -> Literal["pass", "fallback", "error", "wait"]:
+    return "wait" if word == "wait" else _policy(word)
+
+
+def _stand_ins(route: Route) -> dict[Policy, str]:
+    """The sources that a route's policies name."""
+    named: dict[Policy, str | None] = {"timeout": route.on_timeout, "lost": route.on_lost, "full": route.on_full}
+    return {policy: word for policy, word in named.items() if word not in (None, "pass", "fallback", "error", "wait")}
 
 
 def _or(own: float | None, general: float) -> float:

@@ -175,7 +175,7 @@ class Draft:
             self.commands.append(PassThrough(live.call))
             return True
         if policy == "fallback":
-            self.commands.append(FallBack(live.call))
+            self.commands.append(FallBack(live.call, kind))
             return True
         self.commands.append(SendError(live.call, kind))
         return False

@@ -140,7 +140,7 @@ class _Step(Draft):
         if policy == "pass" and event.rules.can_pass:
             self.commands.append(PassThrough(event.call))
         elif policy == "fallback":
-            self.commands.append(FallBack(event.call))
+            self.commands.append(FallBack(event.call, kind))
         else:
             self.commands.append(SendError(event.call, kind))
 

@@ -300,9 +300,10 @@ class PassThrough:
 
 @dataclass(frozen=True, slots=True)
 class FallBack:
-    """Answer a call with what its route has for it when nobody does."""
+    """Answer a call with what its route has for it when nobody does, in the place of the error ``kind``."""
 
     call: str
+    kind: ErrorKind
 
 
 type Command = SendPrompt | SendAnswer | SendNotice | SendError | PassThrough | FallBack

@@ -17,15 +17,17 @@ from motive_core.settings.patterns import CAPTURED_CHARACTERS, MATCHED_CHARACTER
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = (ROOT / "docs" / "config.md").read_text("utf-8")
+SOURCES = (ROOT / "docs" / "sources.md").read_text("utf-8")
 
 
 def test_the_tables_are_those_of_the_models() -> None:
-    """If this fails: ``python -m motive_core.config.reference docs/config.md``."""
+    """If this fails: ``python -m motive_core.config.reference docs/config.md docs/sources.md``."""
     assert with_tables(REFERENCE) == REFERENCE
+    assert with_tables(SOURCES) == SOURCES
 
 
 def test_every_table_is_there() -> None:
-    tables = set(re.findall(r"<!-- (\w+) -->\n(?!<!--)", REFERENCE)) - {"end"}
+    tables = set(re.findall(r"<!-- (\w+) -->\n(?!<!--)", REFERENCE + SOURCES)) - {"end"}
     assert tables == TABLES
 
 
@@ -43,7 +45,7 @@ def test_a_table_is_made_anew() -> None:
 
 
 def test_every_setting_is_described() -> None:
-    rows = re.findall(r"^\| `\w+` \| [^|]+ \| [^|]+ \| (.*) \|$", REFERENCE, re.MULTILINE)
+    rows = re.findall(r"^\| `\w+` \| [^|]+ \| [^|]+ \| (.*) \|$", REFERENCE + SOURCES, re.MULTILINE)
     assert len(rows) > 60
     assert all(row.endswith((".", ")")) for row in rows)
 

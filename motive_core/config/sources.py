@@ -1,0 +1,54 @@
+"""The sources of a configuration: those that it lists, and those that a route names by their kind alone.
+
+Owns how an entry gets its kind, and what the environment sets in it. Knows no source by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from motive_core.sources import KINDS
+
+RESERVED: Final = ("pair", "pass", "reject", "error", "fallback", "wait", "joined", "always")
+"""Words that a route has another meaning for."""
+
+ANSWERS: Final = ("pair", "pass", "reject")
+POLICIES: Final = ("pass", "fallback", "error", "wait")
+POLICY_SETTINGS: Final = ("on_timeout", "on_lost", "on_full")
+
+
+def with_sources(
+    tree: dict[str, Any], variables: Mapping[str, str]
+) -> tuple[dict[str, Any], dict[tuple[str, ...], str]]:
+    """The tree with an entry for each source that a route names, and in all entries what they leave out and the
+    environment has; for each path that a variable set, its name. What is no mapping is left to the settings."""
+    listed = tree.get("sources")
+    entries = dict(listed) if isinstance(listed, dict) else {}
+    if listed is not None and not isinstance(listed, dict):
+        return tree, {}
+    for name in _named(tree.get("routes")):
+        if name in KINDS:
+            entries.setdefault(name, None)
+    set_by: dict[tuple[str, ...], str] = {}
+    for name, entry in entries.items():
+        if entry is not None and not isinstance(entry, dict):
+            continue
+        filled = {"kind": name, **(entry or {})} if name in KINDS else dict(entry or {})
+        kind = KINDS.get(str(filled.get("kind")))
+        for field, variable in kind.environment.items() if kind is not None else ():
+            value = variables.get(variable, "").strip()
+            if value and filled.get(field) is None:
+                filled[field] = value
+                set_by["sources", name, field] = variable
+        entries[name] = filled
+    return ({**tree, "sources": entries} if entries else tree), set_by
+
+
+def _named(routes: Any) -> Iterator[str]:
+    """The words by which routes may name a source."""
+    for route in routes if isinstance(routes, list) else ():
+        if isinstance(route, dict):
+            for setting in ("answer", *POLICY_SETTINGS):
+                if isinstance(name := route.get(setting), str):
+                    yield name

@@ -1,0 +1,10 @@
+"""Asking a service: at a base URL of our own choice, or the real one that an app has called."""
+
+from __future__ import annotations
+
+from motive_core.upstream.ask import Upstream, whole
+from motive_core.upstream.http import Http, HttpUpstream
+from motive_core.upstream.own import OwnService
+from motive_core.upstream.settings import Endpoint
+
+__all__ = ["Endpoint", "Http", "HttpUpstream", "OwnService", "Upstream", "whole"]
