@@ -46,7 +46,15 @@ LAYERS: Final[tuple[frozenset[str], ...]] = (
         }
     ),
     frozenset({"motive_core.access", "motive_core.holder"}),
-    frozenset({"motive_core.pairing", "motive_core.origin", "motive_core.sidecalls", "motive_core.ledger"}),
+    frozenset(
+        {
+            "motive_core.pairing",
+            "motive_core.converse",
+            "motive_core.origin",
+            "motive_core.sidecalls",
+            "motive_core.ledger",
+        }
+    ),
     frozenset({"motive_core.answering"}),
     frozenset({"motive_core.gateway"}),
     frozenset({"motive_shell"}),
