@@ -12,5 +12,6 @@ for _folder in (str(_HERE), str(_HERE.parent)):
         sys.path.insert(0, _folder)
 
 from motive_shell.addon import Motive  # noqa: E402
+from motive_shell.views import LLMViews  # noqa: E402
 
-addons = [Motive()]
+addons = [Motive(), LLMViews()]

@@ -19,7 +19,7 @@ LAYERS: Final[tuple[frozenset[str], ...]] = (
     frozenset({"motive_core.errors", "motive_core.log_lines"}),
     frozenset({"motive_core.ir"}),
     frozenset({"motive_core.stream", "motive_core.framing", "motive_core.estimate", "motive_core.part_sizes"}),
-    frozenset({"motive_core.session", "motive_core.dialects", "motive_core.content"}),
+    frozenset({"motive_core.session", "motive_core.dialects", "motive_core.content", "motive_core.readable"}),
     frozenset(
         {
             "motive_core.exchange",

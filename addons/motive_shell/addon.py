@@ -31,8 +31,10 @@ from motive_shell.connections import ask_for_no_password, deepen_backlogs, lift_
 from motive_shell.exposure import is_loopback, narrow, retreat, why_exposed, why_open
 from motive_shell.fast_dispatch import FastDispatch
 from motive_shell.fast_writes import gather_writes
-from motive_shell.flows import ROLE_HEADER, FlowPort, head_of, incoming_of, listener_of, peer_of, respond, withdraw
+from motive_shell.first_words import watched
+from motive_shell.flows import ROLE_HEADER, FlowPort, incoming_of, listener_of, peer_of, respond, withdraw
 from motive_shell.framing import HeadBounds, frame, mend, without_trailers
+from motive_shell.heads import head_of
 from motive_shell.logs import keep_secrets
 from motive_shell.runtime import Runtime, runtime_of
 from motive_shell.site import LONGEST_TARGET, refusal, to_origin
@@ -341,7 +343,7 @@ class Motive:
             flow.response.headers.pop("connection", None)
             flow.response.stream = original is None
         elif flow.response.raw_content is None and self._is_llm_host(flow.request):
-            flow.response.stream = True
+            flow.response.stream = watched(flow)
 
     async def response(self, flow: http.HTTPFlow) -> None:
         """A reply is complete and goes out."""

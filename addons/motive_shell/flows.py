@@ -8,13 +8,11 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote_plus, urlsplit
 
 from mitmproxy import connection, http
 from mitmproxy.net.http.status_codes import RESPONSES
-from mitmproxy.net.http.url import parse_authority
 from mitmproxy.proxy.mode_specs import ReverseMode
 
 from motive_core.access import ANYBODY, INTERNAL_HOST, Caller
@@ -37,32 +35,6 @@ def listener_of(flow: http.HTTPFlow) -> Listener:
     # Anybody's spelling of the name: it must not leave the proxy, and with it a key of ours.
     host = flow.request.host
     return "reverse" if host == INTERNAL_HOST or normal_host(host) == INTERNAL_HOST else "forward"
-
-
-def head_of(request: http.Request) -> RequestHead:
-    """The head of a request. Repeated header fields are joined by a comma."""
-    path, _, query = request.path.partition("?")
-    headers: dict[str, str] = {}
-    repeated: dict[str, list[str]] = {}
-    # Not by ``headers.items()``, which looks through all fields again for each of them.
-    for raw_name, raw_value in request.headers.fields:
-        name, value = raw_name.decode("utf-8", "surrogateescape").lower(), raw_value.decode("utf-8", "surrogateescape")
-        if name in headers:
-            repeated.setdefault(name, [headers[name]]).append(value)
-        else:
-            headers[name] = value
-    for name, values in repeated.items():
-        headers[name] = ", ".join(values)
-    authority = request.authority if request.is_http2 or request.is_http3 else ""
-    authority = authority or headers.get("host", "")
-    host = _host_of(authority) if authority else request.host
-    return RequestHead(request.method, host, request.port, path, query, headers)
-
-
-@lru_cache(maxsize=1024)
-def _host_of(authority: str) -> str:
-    """The host of an authority, as ``Request.pretty_host`` has it. There are few of them, and each call names one."""
-    return parse_authority(authority, check=False)[0]
 
 
 def peer_of(flow: http.HTTPFlow) -> str:

@@ -30,7 +30,8 @@ from mitmproxy.proxy.layers.http._events import (
 from mitmproxy.proxy.layers.http._hooks import HttpRequestHeadersHook, HttpResponseHeadersHook
 
 from motive_core.gateway import Gateway
-from motive_shell.flows import ROLE_HEADER, head_of, listener_of, peer_of, respond, withdraw
+from motive_shell.flows import ROLE_HEADER, listener_of, peer_of, respond, withdraw
+from motive_shell.heads import head_of
 
 logger = logging.getLogger(__name__)
 
