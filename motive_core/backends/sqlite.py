@@ -3,7 +3,8 @@
 Owns which rows of the file a session is. The states are in memory, too, and the file is read when it is opened only, so
 that no step waits for it but to be written. A session is a head, a row for each prompt, and pieces: what never changes
 (the words of a prompt, an answer) is written once, and what a step left as it was is not written at all. Since states
-are frozen and share what they have in common, ``is`` tells what that is.
+are frozen and share what they have in common, ``is`` tells what that is. Calls die with the process, and so are not
+written (see ``session.lasting``): one that comes to a prompt, or ends, costs nothing if others have it, too.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from motive_core.backends.sqlite_file import BrokenFileError, Change, Row, Sqlit
 from motive_core.backends.sqlite_kept import SqliteKept
 from motive_core.errors import ConfigError, StoreError, UnprocessableError
 from motive_core.ir import Json
-from motive_core.session import Answer, Prompt, Session, Unsolicited, live_calls, shifted
+from motive_core.session import Answer, Prompt, Session, Unsolicited, lasting_prompt, shifted, was_held
 from motive_core.state_json import dump, json_bytes, json_value, load, load_session
 
 logger = logging.getLogger(__name__)
@@ -33,12 +34,14 @@ _NONE: Final = Stored(Session(), 0)
 
 _FIXED: Final = ("prompt", "who", "key", "digest", "words", "context", "quotes", "rules", "created_at", "terms")
 """What of a prompt never changes."""
-_MOVING: Final = tuple(one.name for one in fields(Prompt) if one.name not in (*_FIXED, "answer"))
+_MOVING: Final = tuple(one.name for one in fields(Prompt) if one.name not in (*_FIXED, "answer", "calls", "sending"))
 _LISTS: Final = ("unsolicited", "undelivered")
 _HEAD: Final = tuple(one.name for one in fields(Session) if one.name not in ("prompts", *_LISTS))
 
 _fixed_of = attrgetter(*_FIXED)
+_moving_of = attrgetter(*_MOVING)
 _head_of = attrgetter(*_HEAD)
+_but_asker_of = attrgetter(*(name for name in _HEAD if name != "asker"))
 _lists_of = attrgetter(*_LISTS)
 
 _FREE: Final = 8
@@ -116,6 +119,8 @@ class SqliteBackend:
                 del self._rows[session], self._sessions[session]
             return True
         rows = self._changes(session, before.state, state, changes)
+        if not lazy and len(changes) == 1 and _only_stays(before.state, state):
+            lazy = True  # a call of a prompt that others have, too: a kill before it is written is one before it came
         self._file.write(changes, lazy=lazy)
         self._rows[session] = rows
         self._versions += 1
@@ -167,7 +172,9 @@ class SqliteBackend:
         for name, prompt in known.items():
             if prompt.answer is not None and (name not in new or new[name].answer is not prompt.answer):
                 lost.append(prompt.answer)
-        for prompt in changed:
+        for prompt in map(lasting_prompt, changed):
+            if prompt.prompt in rows.prompts and _is_as_before(known.get(prompt.prompt), prompt):
+                continue
             if prompt.prompt not in rows.prompts:
                 row, fixed = free.pop() if free else (self._file.new_id(), self._file.new_id())
                 rows.prompts[prompt.prompt] = row, fixed, rows.place
@@ -207,7 +214,7 @@ class SqliteBackend:
             raise BrokenFileError(f"{type(error).__name__}: {error}") from error
         now, changes = self._clock(), _Changes()
         for session, (at, rows, state) in found.items():
-            if now - (seen if live_calls(state) else at) > keep_s:
+            if now - (seen if was_held(state) else at) > keep_s:
                 _remove(rows, changes)
                 continue
             self._rows[session] = rows
@@ -232,6 +239,21 @@ def _head_row(session: str, at: float, state: Session, rows: _Rows) -> Row:
 def _same[T](parts_of: Callable[[T], tuple[Any, ...]], one: T, other: T) -> bool:
     """Whether two values have the very same objects in these fields."""
     return all(map(is_, parts_of(one), parts_of(other)))
+
+
+def _is_as_before(before: Prompt | None, after: Prompt) -> bool:
+    """Whether the row of a prompt need not change. ``after`` is what lasts of it."""
+    if before is None or before.answer is not after.answer:
+        return False
+    return bool(_moving_of(lasting_prompt(before)) == _moving_of(after))
+
+
+def _only_stays(before: Session, after: Session) -> bool:
+    """Whether two heads differ in nothing but how long the asker counts as present."""
+    old, new = before.asker, after.asker
+    if old is None or new is None or not _same(_but_asker_of, before, after) or not set(new.said) <= set(old.said):
+        return False
+    return replace(new, until=old.until, yields_at=old.yields_at, said=old.said) == old
 
 
 def _common(one: tuple[Prompt, ...], other: tuple[Prompt, ...]) -> int:

@@ -33,9 +33,10 @@ type Change = Row | Callable[[], Row] | None
 type Changes = Mapping[tuple[Table, int], Change]
 """By table and id."""
 
-_SCHEMA: Final = 1
+_SCHEMA: Final = 2
 """The version of what stands in the file: of the tables, and of the JSON in them. One that cannot be read as it is by
-code of the version before gets the next number; ``_open`` then brings older files up to it."""
+code of the version before gets the next number; ``_open`` then brings older files up to it. Since 2, a prompt is
+written without its calls; what 1 wrote of them is read, and gone with the restart."""
 _APPLICATION: Final = 0x4D6F7476
 """``PRAGMA application_id``: tells a file of ours from somebody else's."""
 
@@ -214,6 +215,7 @@ def _open(db: sqlite3.Connection, path: Path) -> None:
         for table, columns in _COLUMNS.items():
             db.execute(f"CREATE TABLE {table} (id INTEGER PRIMARY KEY, {', '.join(columns)})")
         db.execute(f"PRAGMA application_id = {_APPLICATION}")
+    if schema < _SCHEMA:
         db.execute(f"PRAGMA user_version = {_SCHEMA}")
     db.execute("COMMIT")
     for (fault,) in db.execute("PRAGMA quick_check(1)"):
