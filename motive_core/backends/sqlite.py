@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from operator import attrgetter, is_, itemgetter
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pydantic_core import to_json
 
@@ -25,7 +25,7 @@ from motive_core.backends.sqlite_file import BrokenFileError, Change, Row, Sqlit
 from motive_core.backends.sqlite_kept import SqliteKept
 from motive_core.errors import ConfigError, StoreError, UnprocessableError
 from motive_core.ir import Json
-from motive_core.session import Answer, Prompt, Session, Unsolicited, lasting_prompt, shifted, was_held
+from motive_core.session import Answer, Prompt, Session, Unsolicited, lost_of, shifted, was_held
 from motive_core.state_json import dump, json_bytes, json_value, load, load_session
 
 logger = logging.getLogger(__name__)
@@ -39,7 +39,6 @@ _LISTS: Final = ("unsolicited", "undelivered")
 _HEAD: Final = tuple(one.name for one in fields(Session) if one.name not in ("prompts", *_LISTS))
 
 _fixed_of = attrgetter(*_FIXED)
-_moving_of = attrgetter(*_MOVING)
 _head_of = attrgetter(*_HEAD)
 _but_asker_of = attrgetter(*(name for name in _HEAD if name != "asker"))
 _lists_of = attrgetter(*_LISTS)
@@ -52,15 +51,25 @@ _SIGN_OF_LIFE: Final = 1
 _Changes = dict[tuple[Table, int], Change]
 
 
+class _Place(NamedTuple):
+    """Where a prompt stands in the file: its row, that of its fixed part, and its place in the order. ``state`` is what
+    its row says."""
+
+    row: int
+    fixed: int
+    place: int
+    state: str = ""
+
+
 @dataclass(slots=True)
 class _Rows:
-    """Where a session stands in the file: its own row, that of each prompt with that of its fixed part and its place
-    in the order, and those of the pieces, by ``id`` of the object, which the state keeps alive. ``place`` is the next
-    prompt's, ``free`` the rows of the last prompts that went: the next ones take them, which touches fewer pages."""
+    """Where a session stands in the file: its own row, each prompt, and the rows of the pieces, by ``id`` of the
+    object, which the state keeps alive. ``place`` is the next prompt's, ``free`` the rows of the last prompts that
+    went: the next ones take them, which touches fewer pages."""
 
     row: int
     place: int = 0
-    prompts: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+    prompts: dict[str, _Place] = field(default_factory=dict)
     pieces: dict[int, int] = field(default_factory=dict)
     free: tuple[tuple[int, int], ...] = ()
 
@@ -158,7 +167,6 @@ class SqliteBackend:
         same = _common(before.prompts, after.prompts)
         known = {prompt.prompt: prompt for prompt in before.prompts[same:]}
         new = {prompt.prompt: prompt for prompt in after.prompts[same:]}
-        changed = [prompt for name, prompt in new.items() if known.get(name) is not prompt]
         gone = [
             prompt
             for name, prompt in known.items()
@@ -166,25 +174,26 @@ class SqliteBackend:
         ]
         free = list(rows.free)
         for prompt in gone:
-            row, fixed = rows.prompts.pop(prompt.prompt)[:2]
-            changes["prompts", row] = changes["pieces", fixed] = None
-            free.append((row, fixed))
+            left = rows.prompts.pop(prompt.prompt)
+            changes["prompts", left.row] = changes["pieces", left.fixed] = None
+            free.append((left.row, left.fixed))
         for name, prompt in known.items():
             if prompt.answer is not None and (name not in new or new[name].answer is not prompt.answer):
                 lost.append(prompt.answer)
-        for prompt in map(lasting_prompt, changed):
-            if prompt.prompt in rows.prompts and _is_as_before(known.get(prompt.prompt), prompt):
+        for name, prompt in new.items():
+            if known.get(name) is prompt:
                 continue
-            if prompt.prompt not in rows.prompts:
+            place = rows.prompts.get(name)
+            if place is None:
                 row, fixed = free.pop() if free else (self._file.new_id(), self._file.new_id())
-                rows.prompts[prompt.prompt] = row, fixed, rows.place
+                place = _Place(row, fixed, rows.place)
                 rows.place += 1
                 changes["pieces", fixed] = (_json(dump(prompt, _FIXED)),)
-            row, fixed, place = rows.prompts[prompt.prompt]
-            moving = dump(prompt, _MOVING) | {"fixed": fixed}
-            if prompt.answer is not None:
-                moving["answer"] = self._piece(rows, prompt.answer, changes)
-            changes["prompts", row] = (rows.row, place, to_json(moving).decode())
+            answer = None if prompt.answer is None else self._piece(rows, prompt.answer, changes)
+            state = _moving(prompt, place.fixed, answer)
+            if state != place.state:
+                rows.prompts[name] = place._replace(state=state)
+                changes["prompts", place.row] = (rows.row, place.place, state)
         rows.free = tuple(free[-_FREE:])
         return lost
 
@@ -241,19 +250,14 @@ def _same[T](parts_of: Callable[[T], tuple[Any, ...]], one: T, other: T) -> bool
     return all(map(is_, parts_of(one), parts_of(other)))
 
 
-def _is_as_before(before: Prompt | None, after: Prompt) -> bool:
-    """Whether the row of a prompt need not change. ``after`` is what lasts of it."""
-    if before is None or before.answer is not after.answer:
-        return False
-    return bool(_moving_of(lasting_prompt(before)) == _moving_of(after))
-
-
-def _only_stays(before: Session, after: Session) -> bool:
-    """Whether two heads differ in nothing but how long the asker counts as present."""
-    old, new = before.asker, after.asker
-    if old is None or new is None or not _same(_but_asker_of, before, after) or not set(new.said) <= set(old.said):
-        return False
-    return replace(new, until=old.until, yields_at=old.yields_at, said=old.said) == old
+def _moving(prompt: Prompt, fixed: int, answer: int | None) -> str:
+    """What changes of a prompt, as far as it outlives the process, and the pieces that it has."""
+    state = dump(prompt, _MOVING) | {"fixed": fixed}
+    for name, value in lost_of(prompt).items():
+        state[name] = value
+    if answer is not None:
+        state["answer"] = answer
+    return to_json(state).decode()
 
 
 def _common(one: tuple[Prompt, ...], other: tuple[Prompt, ...]) -> int:
@@ -266,6 +270,14 @@ def _common(one: tuple[Prompt, ...], other: tuple[Prompt, ...]) -> int:
     return count
 
 
+def _only_stays(before: Session, after: Session) -> bool:
+    """Whether two heads differ in nothing but how long the asker counts as present."""
+    old, new = before.asker, after.asker
+    if old is None or new is None or not _same(_but_asker_of, before, after) or not set(new.said) <= set(old.said):
+        return False
+    return replace(new, until=old.until, yields_at=old.yields_at, said=old.said) == old
+
+
 def _forget_pieces(rows: _Rows, after: Session, changes: _Changes) -> None:
     """Remove the pieces that the state has no more. An answer may be both a prompt's and undelivered."""
     used = {id(prompt.answer) for prompt in after.prompts}
@@ -276,8 +288,8 @@ def _forget_pieces(rows: _Rows, after: Session, changes: _Changes) -> None:
 
 def _remove(rows: _Rows, changes: _Changes) -> None:
     changes["sessions", rows.row] = None
-    for row, fixed, _ in rows.prompts.values():
-        changes["prompts", row] = changes["pieces", fixed] = None
+    for place in rows.prompts.values():
+        changes["prompts", place.row] = changes["pieces", place.fixed] = None
     for piece in rows.pieces.values():
         changes["pieces", piece] = None
 
@@ -301,7 +313,7 @@ def _session(
     for place, prompt_row, moving in sorted(prompts, key=itemgetter(0)):
         fixed, answer = moving.pop("fixed"), moving.pop("answer", None)
         prompt = load(Prompt, {**json_value(pieces[fixed]), **moving}, f"prompt {prompt_row}")
-        rows.prompts[prompt.prompt] = prompt_row, fixed, place
+        rows.prompts[prompt.prompt] = _Place(prompt_row, fixed, place)
         rows.place = place + 1
         whole.append(prompt if answer is None else replace(prompt, answer=piece(Answer, answer)))
     state = replace(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from motive_core.session.lasting import lasting, lasting_prompt, was_held
+from motive_core.session.lasting import lasting, lost_of, was_held
 from motive_core.session.machine import step
 from motive_core.session.queries import answerer_present, asker_present, live_calls, next_due
 from motive_core.session.shift import shifted
@@ -77,8 +77,8 @@ __all__ = [
     "answerer_present",
     "asker_present",
     "lasting",
-    "lasting_prompt",
     "live_calls",
+    "lost_of",
     "next_due",
     "shifted",
     "step",

@@ -9,6 +9,7 @@ will be heard of.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from motive_core.session.state import Prompt, Session
 
@@ -22,11 +23,16 @@ def lasting(state: Session) -> Session:
 def lasting_prompt(prompt: Prompt) -> Prompt:
     """The prompt without its calls. One that was held is open and has no ``orphaned_at``: it is an orphan from the
     restart on. Of the calls that an answer is known to have reached, one is enough."""
+    return replace(prompt, calls=(), sending=(), **lost_of(prompt))
+
+
+def lost_of(prompt: Prompt) -> dict[str, Any]:
+    """What ``lasting_prompt`` changes beside taking the calls away."""
     if prompt.sending and not prompt.delivered:
-        prompt = replace(prompt, outcome=None, closed_at=0.0)  # nobody is known to have it: it waits for a retry
-    elif not prompt.calls and not prompt.sending and len(prompt.delivered) <= 1:
-        return prompt
-    return replace(prompt, calls=(), sending=(), delivered=prompt.delivered[:1])
+        return {"outcome": None, "closed_at": 0.0}  # nobody is known to have the answer: it waits for a retry
+    if len(prompt.delivered) > 1:
+        return {"delivered": prompt.delivered[:1]}
+    return {}
 
 
 def was_held(state: Session) -> bool:
