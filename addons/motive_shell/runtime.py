@@ -39,6 +39,8 @@ logger = logging.getLogger(__name__)
 _CONFIG_POLL_S: Final = 1.0
 _UNFETCHED_S: Final = 30.0
 _SWEEP_KILLED_S: Final = 1.0
+_COLLECT_AT_MOST: Final = 100
+"""With more calls and connections than these, to look through all that lives would keep them waiting for too long."""
 
 _runtimes: WeakKeyDictionary[Master, Runtime] = WeakKeyDictionary()
 """A reload of the script makes new addon objects; this module stays, and with it what must not be lost."""
@@ -98,6 +100,9 @@ class Runtime:
         if (why := self._too_few_files()) is not None:
             logger.warning(why)
         self.gateway.health_checks.watch("open files", self._too_few_files)
+        # What was imported and set up until now lives as long as the process does, and no collection need look at it.
+        gc.collect()
+        gc.freeze()
         loop = asyncio.get_running_loop()
         self._tasks = [
             loop.create_task(self._poll_config(), name="motive config"),
@@ -148,14 +153,18 @@ class Runtime:
             try:
                 self.streams.expire(_UNFETCHED_S)
                 await self.gateway.sweep()
-                give_memory_back()
+                give_memory_back(max(len(self.connections), len(self.holds)))
             except Exception:
                 logger.exception("clean-up failed")
 
 
-def give_memory_back() -> None:
-    """Return freed memory to the system: glibc keeps what large bodies and many calls at once have taken, for as long
-    as anything lives behind it. Does nothing with other C libraries."""
+def give_memory_back(busy: int) -> None:
+    """Return freed memory to the system, while there are so many calls and connections. Those that ended are garbage in
+    cycles, which Python collects only when much more of it has come: what a busy hour left would stay until the next
+    one. And glibc keeps what large bodies and many calls at once have taken, for as long as anything lives behind it;
+    other C libraries are not asked."""
+    if busy <= _COLLECT_AT_MOST:
+        gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:
         trim(0)
