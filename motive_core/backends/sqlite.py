@@ -23,9 +23,10 @@ from pydantic_core import to_json
 from motive_core.backends.base import Stored
 from motive_core.backends.sqlite_file import BrokenFileError, Change, Row, SqliteFile, Table, set_aside
 from motive_core.backends.sqlite_kept import SqliteKept
+from motive_core.backends.sqlite_lists import Items, Slots, follow, in_order
 from motive_core.errors import ConfigError, StoreError, UnprocessableError
 from motive_core.ir import Json
-from motive_core.session import Answer, Prompt, Session, Unsolicited, lost_of, shifted, was_held
+from motive_core.session import Answer, Prompt, Seat, Session, Unsolicited, lost_of, shifted, was_held
 from motive_core.state_json import dump, json_bytes, json_value, load, load_session
 
 logger = logging.getLogger(__name__)
@@ -37,6 +38,12 @@ _FIXED: Final = ("prompt", "who", "key", "digest", "words", "context", "quotes",
 _MOVING: Final = tuple(one.name for one in fields(Prompt) if one.name not in (*_FIXED, "answer", "calls", "sending"))
 _LISTS: Final = ("unsolicited", "undelivered")
 _HEAD: Final = tuple(one.name for one in fields(Session) if one.name not in ("prompts", *_LISTS))
+_SEATS: Final = ("asker", "answerer")
+_SHORT: Final = ("shown", "answered")
+_DIGESTS: Final = (*_SEATS, *_SHORT)
+"""Lists that a row of ``digests`` may belong to: what each seat said, what was shown, what was answered."""
+_REST: Final = tuple(name for name in _HEAD if name not in _DIGESTS)
+_SEAT: Final = tuple(one.name for one in fields(Seat) if one.name != "said")
 
 _fixed_of = attrgetter(*_FIXED)
 _head_of = attrgetter(*_HEAD)
@@ -47,6 +54,8 @@ _FREE: Final = 8
 _SIGN_EVERY_S: Final = 10.0
 _SIGN_OF_LIFE: Final = 1
 """The one row of ``signs``: when the process was last known to be there."""
+
+_OF_PROMPTS: Final = ("prompts", "pieces")
 
 _Changes = dict[tuple[Table, int], Change]
 
@@ -63,14 +72,15 @@ class _Place(NamedTuple):
 
 @dataclass(slots=True)
 class _Rows:
-    """Where a session stands in the file: its own row, each prompt, and the rows of the pieces, by ``id`` of the
-    object, which the state keeps alive. ``place`` is the next prompt's, ``free`` the rows of the last prompts that
-    went: the next ones take them, which touches fewer pages."""
+    """Where a session stands in the file: its own row, each prompt, the rows of the pieces, by ``id`` of the object,
+    which the state keeps alive, and those of each list of digests. ``place`` is the next prompt's, ``free`` the rows of
+    the last prompts that went: the next ones take them, which touches fewer pages."""
 
     row: int
     place: int = 0
     prompts: dict[str, _Place] = field(default_factory=dict)
     pieces: dict[int, int] = field(default_factory=dict)
+    digests: dict[str, Slots] = field(default_factory=dict)
     free: tuple[tuple[int, int], ...] = ()
 
 
@@ -128,7 +138,7 @@ class SqliteBackend:
                 del self._rows[session], self._sessions[session]
             return True
         rows = self._changes(session, before.state, state, changes)
-        if not lazy and len(changes) == 1 and _only_stays(before.state, state):
+        if not lazy and not any(table in _OF_PROMPTS for table, _ in changes) and _only_stays(before.state, state):
             lazy = True  # a call of a prompt that others have, too: a kill before it is written is one before it came
         self._file.write(changes, lazy=lazy)
         self._rows[session] = rows
@@ -158,6 +168,7 @@ class SqliteBackend:
                 if id(answer) in rows.pieces and not any(answer is one for one in after.undelivered):
                     changes["pieces", rows.pieces.pop(id(answer))] = None
         if old is None or not has_lists_as_before or not _same(_head_of, before, after):
+            rows = self._change_digests(rows, before, after, changes)
             changes["sessions", row] = partial(_head_row, session, self._clock(), after, rows)
         return rows
 
@@ -197,6 +208,18 @@ class SqliteBackend:
         rows.free = tuple(free[-_FREE:])
         return lost
 
+    def _change_digests(self, rows: _Rows, before: Session, after: Session, changes: _Changes) -> _Rows:
+        digests = dict(rows.digests)
+        for name, old, new in zip(_DIGESTS, _digests_of(before), _digests_of(after), strict=True):
+            slots = digests.get(name, ())
+            if old is new and len(slots) == len(new):
+                continue
+            # A file of before there were such rows has none of them.
+            digests[name], changed = follow(slots, old if slots else (), new, self._file.new_id)
+            for row, item in changed.items():
+                changes["digests", row] = item and (rows.row, name, *item)
+        return replace(rows, digests=digests)
+
     def _piece(self, rows: _Rows, value: Answer | Unsolicited, changes: _Changes) -> int:
         piece = rows.pieces.get(id(value))
         if piece is None:
@@ -209,15 +232,19 @@ class SqliteBackend:
     def _read(self, keep_s: float) -> None:
         found: dict[str, tuple[float, _Rows, Session]] = {}
         prompts: dict[int, list[tuple[int, int, Any]]] = {}
+        digests: dict[int, dict[str, list[tuple[int, int, str]]]] = {}
         try:
             pieces = dict(self._file.rows("pieces"))
-            for row, session_row, place, state in self._file.rows("prompts"):
-                prompts.setdefault(session_row, []).append((place, row, json.loads(state)))
+            for row, session_row, place, moving in self._file.rows("prompts"):
+                prompts.setdefault(session_row, []).append((place, row, json.loads(moving)))
+            for row, session_row, name, number, digest in self._file.rows("digests"):
+                digests.setdefault(session_row, {}).setdefault(name, []).append((row, number, digest))
             for row, session, at, head in self._file.rows("sessions"):
-                found[session.decode("utf-8", "surrogatepass")] = (
-                    at,
-                    *_session(row, json.loads(head), prompts.get(row, []), pieces),
-                )
+                rows, state = _session(row, json.loads(head), prompts.get(row, []), pieces)
+                lists = {name: in_order(found_rows) for name, found_rows in digests.get(row, {}).items()}
+                rows.digests = {name: slots for name, (slots, _) in lists.items()}
+                state = _with_digests(state, {name: items for name, (_, items) in lists.items()})
+                found[session.decode("utf-8", "surrogatepass")] = at, rows, state
             seen = max([at for at, _, _ in found.values()] + [at for _, at in self._file.rows("signs")], default=0.0)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BrokenFileError(f"{type(error).__name__}: {error}") from error
@@ -238,8 +265,28 @@ class SqliteBackend:
             logger.info("sessions were read path=%s sessions=%d", self._file.path, len(self._sessions))
 
 
+def _digests_of(state: Session) -> tuple[Items, ...]:
+    asker, answerer = state.asker, state.answerer
+    said = asker.said if asker is not None else (), answerer.said if answerer is not None else ()
+    return *said, state.shown, state.answered
+
+
+def _with_digests(state: Session, digests: dict[str, Items]) -> Session:
+    """The state with these lists, where it has none."""
+    lists: dict[str, Any] = {name: digests[name] for name in _SHORT if name in digests}
+    for name in _SEATS:
+        seat: Seat | None = getattr(state, name)
+        if seat is not None and name in digests:
+            lists[name] = replace(seat, said=digests[name])
+    return replace(state, **lists)
+
+
 def _head_row(session: str, at: float, state: Session, rows: _Rows) -> Row:
-    head = dump(state, _HEAD)
+    head = dump(state, _REST)
+    for name in _SEATS:
+        seat: Seat | None = getattr(state, name)
+        if seat is not None:
+            head[name] = dump(seat, _SEAT)
     for name in _LISTS:
         head[name] = [rows.pieces[id(one)] for one in getattr(state, name)]
     return session.encode("utf-8", "surrogatepass"), at, to_json(head).decode()
@@ -292,6 +339,9 @@ def _remove(rows: _Rows, changes: _Changes) -> None:
         changes["prompts", place.row] = changes["pieces", place.fixed] = None
     for piece in rows.pieces.values():
         changes["pieces", piece] = None
+    for slots in rows.digests.values():
+        for row, _ in slots:
+            changes["digests", row] = None
 
 
 def _session(
