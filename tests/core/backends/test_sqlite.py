@@ -124,7 +124,7 @@ class TestWhatIsThereAgain:
         )
         await put(backend, state)
         await put(backend, Session())
-        assert [disk.rows(table) for table in ("sessions", "prompts", "pieces")] == [0, 0, 0]
+        assert [disk.rows(table) for table in ("sessions", "digests", "prompts", "pieces")] == [0, 0, 0, 0]
 
     async def test_order_and_names(self, disk: Disk) -> None:
         backend = disk.open()
@@ -249,25 +249,96 @@ class TestCalls:
         await put(backend, after)
         assert await disk.again().all() == {"s": lasting(after)}
 
-    async def test_those_that_an_older_version_wrote_are_read(self, disk: Disk) -> None:
+
+class TestDigests:
+    SEAT = Seat("a", 1_000.0, said=("s1", "s2"))
+
+    async def test_they_are_written_once(self, disk: Disk) -> None:
         backend = disk.open()
-        await put(backend, Session(prompts=(prompt(1, calls=self.LIVE[:1]), prompt(2, orphaned_at=1.0)), turns=1))
+        state = Session(asker=self.SEAT, answerer=Seat("b", 1.0), turns=1)
+        sizes = []
+        for number in range(200):
+            digests = tuple(f"{one:048}" for one in range(max(0, number - 31), number + 1))
+            assert state.asker is not None and state.answerer is not None
+            asker, answerer = replace(state.asker, said=digests), replace(state.answerer, said=digests)
+            state = replace(state, asker=asker, answerer=answerer, shown=digests, answered=digests, turns=number)
+            await put(backend, state)
+            sizes.append(disk.log_bytes())
+        # A page of the head, and one or two of the four rows.
+        assert (sizes[-1] - sizes[99]) / 100 < 4 * 1024 + 500
+        assert await disk.again().all() == {"s": state}
+        assert disk.rows("digests") == 4 * 32
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"asker": None},
+            {"asker": Seat("b", 1.0)},
+            {"asker": Seat("b", 1.0, said=("s2", "s3"))},
+            {"answerer": Seat("b", 1.0, said=("s9",))},
+            {"shown": ()},
+            {"shown": ("b",), "answered": ("a", "b", "c")},
+            {"shown": ("c", "b", "a")},
+        ],
+    )
+    async def test_any_change(self, disk: Disk, changes: dict[str, Any]) -> None:
+        backend = disk.open()
+        state = Session(asker=self.SEAT, shown=("a", "b"), answered=("c",))
+        await put(backend, state)
+        after = replace(state, **changes)
+        await put(backend, after)
+        backend = disk.again()
+        assert await backend.all() == {"s": after}
+        await put(backend, state)
+        backend = disk.again()
+        assert await backend.all() == {"s": state}
+        await put(backend, Session())
+        assert disk.rows("digests") == 0
+
+
+class TestOlderFile:
+    """What version 1 wrote: calls in the rows of prompts, digests in the head, and no table of them."""
+
+    STATE = Session(
+        asker=Seat("a", 1_000.0, said=("s1", "s2")),
+        answerer=Seat("b", 1_000.0, said=("s3",), shown="d"),
+        prompts=(prompt(1, calls=TestCalls.LIVE[:1]), prompt(2, orphaned_at=1.0)),
+        shown=("d", "e"),
+        answered=("f",),
+        turns=1,
+    )
+
+    async def make(self, disk: Disk) -> None:
+        await put(disk.open(), self.STATE)
         disk.close()
         with sqlite3.connect(disk.path) as db:
             db.execute("PRAGMA user_version = 1")
             (moving,) = db.execute("SELECT state FROM prompts WHERE place = 0").fetchone()
-            calls = [
-                {"is": "LiveCall", "call": "c0", "arrived_at": 999.0, "deadline": 1100.0, "rules": {"is": "Rules"}}
-            ]
+            rules = {"is": "Rules"}
+            calls = [{"is": "LiveCall", "call": "c0", "arrived_at": 999.0, "deadline": 1100.0, "rules": rules}]
             told = json.dumps({**json.loads(moving), "calls": calls})
             db.execute("UPDATE prompts SET state = ? WHERE place = 0", (told,))
+            (head,) = db.execute("SELECT head FROM sessions").fetchone()
+            told = json.loads(head) | {"shown": ["d", "e"], "answered": ["f"]}
+            told["asker"]["said"], told["answerer"]["said"] = ["s1", "s2"], ["s3"]
+            db.execute("UPDATE sessions SET head = ?", (json.dumps(told),))
+            db.execute("DROP TABLE digests")
         db.close()
-        found = (await disk.open().load("s")).state
-        assert [one.calls for one in found.prompts] == [self.LIVE[:1], ()]
-        disk.close()
+
+    async def test_it_is_read(self, disk: Disk) -> None:
+        await self.make(disk)
+        assert await disk.open().all() == {"s": self.STATE}
+
+    async def test_it_is_brought_up_to_date(self, disk: Disk) -> None:
+        await self.make(disk)
+        disk.open()
+        assert await disk.again().all() == {"s": lasting(self.STATE)}
+        assert disk.rows("digests") == 6
         with sqlite3.connect(disk.path) as db:
             assert db.execute("PRAGMA user_version").fetchone() == (2,)
+            (head,) = db.execute("SELECT head FROM sessions").fetchone()
         db.close()
+        assert "s1" not in head and '"d","e"' not in head
 
 
 class TestTime:

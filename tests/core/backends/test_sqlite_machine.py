@@ -92,7 +92,9 @@ class StoredWorld(World):
     def ends(self) -> None:
         super().ends()
         run(self.backend.flush())
-        assert not [row for table in ("sessions", "prompts", "pieces") for row in self.backend._file.rows(table)]
+        assert not [
+            row for table in ("sessions", "digests", "prompts", "pieces") for row in self.backend._file.rows(table)
+        ]
         self.close()
         self.folder.cleanup()
 
