@@ -100,9 +100,6 @@ class Runtime:
         if (why := self._too_few_files()) is not None:
             logger.warning(why)
         self.gateway.health_checks.watch("open files", self._too_few_files)
-        # What was imported and set up until now lives as long as the process does, and no collection need look at it.
-        gc.collect()
-        gc.freeze()
         loop = asyncio.get_running_loop()
         self._tasks = [
             loop.create_task(self._poll_config(), name="motive config"),
@@ -170,6 +167,14 @@ def give_memory_back(busy: int) -> None:
         trim(0)
 
 
+def _keep_what_is_loaded(master: Master) -> None:
+    """What was imported until now lives as long as the process does: let no collection look at it. Not where a client
+    is there already, since its connection would be kept with it."""
+    if not getattr(master.addons.get("proxyserver"), "connections", ()):
+        gc.collect()
+        gc.freeze()
+
+
 def _check_exposure(config: Config) -> None:
     """Raises ``ConfigError`` for a configuration that would leave an open listener without a guard."""
     if why := why_exposed(ctx.options, config):
@@ -180,5 +185,6 @@ def runtime_of(master: Master, path: Path | None, dotenv: Path) -> Runtime:
     """The runtime of a master, made at the first call. Raises ``ConfigError``."""
     runtime = _runtimes.get(master)
     if runtime is None:
+        _keep_what_is_loaded(master)
         runtime = _runtimes[master] = Runtime(master.options, path, os.environ, dotenv)
     return runtime
