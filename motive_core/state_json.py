@@ -18,9 +18,9 @@ from typing import Any, Final, Literal, TypeAliasType, cast, get_args, get_origi
 from pydantic_core import to_json
 
 from motive_core.ir import ChatRequest, Json, Message, Reply
-from motive_core.session import Answer, Prompt, Session, Unsolicited
+from motive_core.session import Answer, Prompt, Seat, Session, Unsolicited
 
-type Storable = Session | Prompt | Answer | Unsolicited | ChatRequest | Message | Reply
+type Storable = Session | Seat | Prompt | Answer | Unsolicited | ChatRequest | Message | Reply
 
 _TAG: Final = "is"
 _AS_IT_IS: Final[tuple[Any, ...]] = (Json, str, int, float, bool, tuple[str, ...])

@@ -39,6 +39,8 @@ logger = logging.getLogger(__name__)
 _CONFIG_POLL_S: Final = 1.0
 _UNFETCHED_S: Final = 30.0
 _SWEEP_KILLED_S: Final = 1.0
+_COLLECT_AT_MOST: Final = 100
+"""With more calls and connections than these, to look through all that lives would keep them waiting for too long."""
 
 _runtimes: WeakKeyDictionary[Master, Runtime] = WeakKeyDictionary()
 """A reload of the script makes new addon objects; this module stays, and with it what must not be lost."""
@@ -149,17 +151,29 @@ class Runtime:
             try:
                 self.streams.expire(_UNFETCHED_S)
                 await self.gateway.sweep()
-                give_memory_back()
+                give_memory_back(max(len(self.connections), len(self.holds)))
             except Exception:
                 logger.exception("clean-up failed")
 
 
-def give_memory_back() -> None:
-    """Return freed memory to the system: glibc keeps what large bodies and many calls at once have taken, for as long
-    as anything lives behind it. Does nothing with other C libraries."""
+def give_memory_back(busy: int) -> None:
+    """Return freed memory to the system, while there are so many calls and connections. Those that ended are garbage in
+    cycles, which Python collects only when much more of it has come: what a busy hour left would stay until the next
+    one. And glibc keeps what large bodies and many calls at once have taken, for as long as anything lives behind it;
+    other C libraries are not asked."""
+    if busy <= _COLLECT_AT_MOST:
+        gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:
         trim(0)
+
+
+def _keep_what_is_loaded(master: Master) -> None:
+    """What was imported until now lives as long as the process does: let no collection look at it. Not where a client
+    is there already, since its connection would be kept with it."""
+    if not getattr(master.addons.get("proxyserver"), "connections", ()):
+        gc.collect()
+        gc.freeze()
 
 
 def _check_exposure(config: Config) -> None:
@@ -172,5 +186,6 @@ def runtime_of(master: Master, path: Path | None, dotenv: Path) -> Runtime:
     """The runtime of a master, made at the first call. Raises ``ConfigError``."""
     runtime = _runtimes.get(master)
     if runtime is None:
+        _keep_what_is_loaded(master)
         runtime = _runtimes[master] = Runtime(master.options, path, os.environ, dotenv)
     return runtime

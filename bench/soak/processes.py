@@ -30,6 +30,7 @@ _DEFECTS: Final = ("Traceback (most recent call last)", "mitmproxy has crashed",
 
 HOLD_S: Final = 8.0
 HEARTBEAT_S: Final = 2.0
+CLEAN_UP_S: Final = 2.0
 _TOKEN: Final = "the-operator-of-the-soak"
 
 
@@ -39,7 +40,11 @@ def config(more: Mapping[str, Any]) -> dict[str, Any]:
     rules = {"answer": "pair", "hold_timeout_s": HOLD_S, "handshake_timeout_s": HOLD_S}
     paced = {"match": {"listener": "reverse", "model": f"{PACED}*"}, "pace_tokens_per_s": 300, **rules}
     return {
-        "timing": {"cleanup_interval_s": 2, "heartbeat_after_s": HEARTBEAT_S, "heartbeat_every_s": HEARTBEAT_S},
+        "timing": {
+            "cleanup_interval_s": CLEAN_UP_S,
+            "heartbeat_after_s": HEARTBEAT_S,
+            "heartbeat_every_s": HEARTBEAT_S,
+        },
         "access": {"admin_token": _TOKEN},
         "routes": [paced, {"match": {"listener": "reverse"}, **rules}],
         **more,

@@ -17,7 +17,11 @@ class Stored:
 
 
 class Backend(Protocol):
-    """A store of sessions by id. Every method may wait; none holds a lock between calls."""
+    """A store of sessions by id. Every method may wait; none holds a lock between calls.
+
+    What this process stored, it loads again. What the next process loads is ``session.lasting`` of it (later by the
+    time in which no process was there), and ``Restarted`` is to be the first event.
+    """
 
     async def load(self, session: str) -> Stored:
         """The session, or a fresh one with version 0."""
@@ -26,9 +30,10 @@ class Backend(Protocol):
     async def swap(self, session: str, state: Session, version: int, *, lazy: bool = False) -> bool:
         """Store ``state`` if the stored version is still ``version``. A fresh ``Session()`` removes the entry.
 
-        Gives False, and changes nothing, if somebody else was faster. It is safe when this returns; a ``lazy`` one a
-        moment later, with whatever is stored next, or with the next ``flush``. Raises ``StoreError``, and changes
-        nothing, if it cannot be stored; a lazy one never does.
+        Gives False, and changes nothing, if somebody else was faster. It is safe when this returns, but for how long
+        the asker counts as present, if nothing else that lasts has changed: that, and a ``lazy`` one, is a moment
+        later, with whatever is stored next, or with the next ``flush``. Raises ``StoreError``, and changes nothing, if
+        it cannot be stored; a lazy one never does.
         """
         ...
 

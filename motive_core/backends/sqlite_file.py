@@ -25,7 +25,7 @@ from motive_core.errors import ConfigError, StoreError
 
 logger = logging.getLogger(__name__)
 
-type Table = Literal["sessions", "prompts", "pieces", "kept", "signs"]
+type Table = Literal["sessions", "digests", "prompts", "pieces", "kept", "signs"]
 type Row = tuple[str | bytes | int | float | None, ...]
 """A row without its id."""
 type Change = Row | Callable[[], Row] | None
@@ -33,14 +33,16 @@ type Change = Row | Callable[[], Row] | None
 type Changes = Mapping[tuple[Table, int], Change]
 """By table and id."""
 
-_SCHEMA: Final = 1
+_SCHEMA: Final = 2
 """The version of what stands in the file: of the tables, and of the JSON in them. One that cannot be read as it is by
-code of the version before gets the next number; ``_open`` then brings older files up to it."""
+code of the version before gets the next number; ``_open`` then brings older files up to it. Since 2, a prompt is
+written without its calls, and digests have a table; what 1 wrote of them is read, and written anew."""
 _APPLICATION: Final = 0x4D6F7476
 """``PRAGMA application_id``: tells a file of ours from somebody else's."""
 
 _COLUMNS: Final[dict[Table, tuple[str, ...]]] = {
     "sessions": ("session BLOB", "at REAL", "head TEXT"),
+    "digests": ("session INTEGER", "list TEXT", "number INTEGER", "digest TEXT"),
     "prompts": ("session INTEGER", "place INTEGER", "state TEXT"),
     "pieces": ("data BLOB",),
     "kept": ("reply TEXT", "credential TEXT", "at REAL", "previous TEXT", "size INTEGER", "data BLOB"),
@@ -211,9 +213,10 @@ def _open(db: sqlite3.Connection, path: Path) -> None:
     db.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
     db.execute("BEGIN IMMEDIATE")
     if is_new:
-        for table, columns in _COLUMNS.items():
-            db.execute(f"CREATE TABLE {table} (id INTEGER PRIMARY KEY, {', '.join(columns)})")
         db.execute(f"PRAGMA application_id = {_APPLICATION}")
+    if schema < _SCHEMA:
+        for table, columns in _COLUMNS.items():
+            db.execute(f"CREATE TABLE IF NOT EXISTS {table} (id INTEGER PRIMARY KEY, {', '.join(columns)})")
         db.execute(f"PRAGMA user_version = {_SCHEMA}")
     db.execute("COMMIT")
     for (fault,) in db.execute("PRAGMA quick_check(1)"):

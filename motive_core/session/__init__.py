@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from motive_core.session.lasting import lasting, lost_of, was_held
 from motive_core.session.machine import step
 from motive_core.session.queries import answerer_present, asker_present, live_calls, next_due
 from motive_core.session.shift import shifted
@@ -75,8 +76,11 @@ __all__ = [
     "Words",
     "answerer_present",
     "asker_present",
+    "lasting",
     "live_calls",
+    "lost_of",
     "next_due",
     "shifted",
     "step",
+    "was_held",
 ]

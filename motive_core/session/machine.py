@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Final, assert_never
 
 from motive_core.session.draft import FRESH, REMEMBERED, Draft, waits
+from motive_core.session.lasting import is_held
 from motive_core.session.queries import live_calls, next_due
 from motive_core.session.roles import first_stays_asker, role_of
 from motive_core.session.state import (
@@ -74,8 +75,7 @@ class _Step(Draft):
             case Released(call):
                 self.released(call)
             case Restarted():
-                for live in live_calls(self.before):
-                    self.lost(live, after_delivery=False)
+                self.restarted()
             case Close():
                 return self.close()
             case Tick():
@@ -360,6 +360,14 @@ class _Step(Draft):
             if call in prompt.sending or (after_delivery and call in prompt.delivered):
                 self.answer_failed(prompt, call)
                 return
+
+    def restarted(self) -> None:
+        """Every live call is gone, those included that the store did not tell of."""
+        for call in live_calls(self.before):
+            self.lost(call, after_delivery=False)
+        for prompt in list(self.prompts.values()):
+            if is_held(prompt):
+                self.set(replace(prompt, orphaned_at=self.now))
 
     def answer_failed(self, prompt: Prompt, call: str) -> None:
         """An answer did not arrive after all. If it reached nobody else, it waits for a retry of its prompt."""

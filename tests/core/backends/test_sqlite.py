@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import stat
@@ -15,7 +16,7 @@ import pytest
 from motive_core.backends import SqliteBackend, open_sqlite
 from motive_core.errors import ConfigError, StoreError, UnprocessableError
 from motive_core.ir import OpaquePart, TextPart
-from motive_core.session import Answer, LiveCall, Prompt, Rules, Seat, Session, Unsolicited, shifted
+from motive_core.session import Answer, LiveCall, Prompt, Rules, Seat, Session, Unsolicited, lasting, shifted
 from tests.core.session.test_json import full_session
 
 KEEP_S = 3600.0
@@ -90,7 +91,8 @@ class TestWhatIsThereAgain:
         twice = state.prompts[0]
         state = replace(state, prompts=(twice, replace(twice, prompt="p2", words=(TextPart("other"),))))
         await put(disk.open(), state)
-        assert await disk.again().all() == {"s": state}
+        found = await disk.again().all()
+        assert found == {"s": lasting(state)} != {"s": state}
 
     async def test_each_step_of_a_prompt(self, disk: Disk) -> None:
         backend = disk.open()
@@ -110,7 +112,7 @@ class TestWhatIsThereAgain:
         ):
             await put(backend, state)
             backend = disk.again()
-            assert await backend.all() == {"s": state}
+            assert await backend.all() == {"s": lasting(state)}
         assert disk.rows("prompts") == disk.rows("pieces") == 0
 
     async def test_a_removed_session_leaves_nothing(self, disk: Disk) -> None:
@@ -122,7 +124,7 @@ class TestWhatIsThereAgain:
         )
         await put(backend, state)
         await put(backend, Session())
-        assert [disk.rows(table) for table in ("sessions", "prompts", "pieces")] == [0, 0, 0]
+        assert [disk.rows(table) for table in ("sessions", "digests", "prompts", "pieces")] == [0, 0, 0, 0]
 
     async def test_order_and_names(self, disk: Disk) -> None:
         backend = disk.open()
@@ -169,6 +171,174 @@ class TestWhatIsThereAgain:
         await put(disk.open(), Session(turns=1), lazy=True)
         disk.close()
         assert await disk.open().all() == {"s": Session(turns=1)}
+
+
+class TestCalls:
+    """They die with the process: the file knows no more than that a prompt was held."""
+
+    LIVE = tuple(LiveCall(f"c{number}", 999.0, 1_100.0, Rules()) for number in range(100))
+
+    async def test_they_are_there_for_this_process(self, disk: Disk) -> None:
+        backend = disk.open()
+        answer = Answer((TextPart("a"),), "a")
+        done = prompt(2, answer=answer, outcome="answered", closed_at=999.0, sending=("a", "b"), delivered=("c", "d"))
+        state = Session(prompts=(prompt(1, calls=self.LIVE), done), listening=self.LIVE[0])
+        await put(backend, state)
+        assert (await backend.load("s")).state == state
+        found = (await disk.again().load("s")).state
+        assert found.listening == state.listening
+        assert [(one.calls, one.sending, one.delivered) for one in found.prompts] == [((), (), ()), ((), (), ("c",))]
+
+    async def test_an_answer_on_its_way_waits_for_a_retry(self, disk: Disk) -> None:
+        answer = Answer((TextPart("a"),), "a")
+        await put(disk.open(), Session(prompts=(prompt(1, answer=answer, outcome="answered", sending=("b",)),)))
+        assert (await disk.again().load("s")).state.prompts == (prompt(1, answer=answer),)
+
+    async def test_one_more_or_less_is_not_written(self, disk: Disk) -> None:
+        backend = disk.open()
+        state = Session(prompts=(prompt(1, calls=self.LIVE[:1]),), asker=Seat("a", 1_000.0, said=("x", "d")))
+        await put(backend, state)
+        before = disk.log_bytes()
+        for count in (*range(2, 100), *range(100, 0, -1)):
+            state = replace(state, prompts=(replace(state.prompts[0], calls=self.LIVE[:count]),))
+            await put(backend, state)
+        assert disk.log_bytes() == before
+        assert (await backend.load("s")).state == state
+
+    async def test_what_it_means_that_the_last_one_goes_is_written(self, disk: Disk) -> None:
+        backend = disk.open()
+        held, orphan = prompt(1, calls=self.LIVE[:1]), prompt(1, orphaned_at=1_000.0)
+        for one in (orphan, held, orphan, held):
+            await put(backend, Session(prompts=(one,)))
+            backend = disk.again()
+            assert (await backend.load("s")).state == lasting(Session(prompts=(one,)))
+
+    async def test_how_long_the_asker_is_present_may_be_late(self, disk: Disk) -> None:
+        """For a call of a prompt that others have, too, nothing else is written; all else is written at once."""
+        backend = disk.open()
+        seat = Seat("a", 1_000.0, shape="shape", said=("x", "d"), first_key="k0", last_key="k1", yields_at=1_000.0)
+        held = prompt(1, calls=self.LIVE[:1])
+        state = Session(prompts=(held,), asker=seat, turns=1)
+        await put(backend, state)
+        later = replace(seat, until=1_010.0, yields_at=1_005.0, said=("d", "d"))
+        await put(backend, replace(state, prompts=(replace(held, calls=self.LIVE[:2]),), asker=later))
+        assert await disk.again().all() == {"s": lasting(state)}
+        backend = disk.again()
+        await put(backend, replace(lasting(state), asker=later))
+        await backend.flush()
+        assert await disk.again().all() == {"s": replace(lasting(state), asker=later)}
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"turns": 2},
+            {"owes": "p1"},
+            {"answerer": Seat("b", 1_000.0)},
+            {"asker": Seat("b", 1_010.0, said=("x",))},
+            {"asker": Seat("a", 1_010.0, said=("x", "y"))},
+            {"asker": Seat("a", 1_010.0, said=("x",), last_key="k2")},
+            {"asker": None},
+            {"prompts": (prompt(1, orphaned_at=999.0),), "asker": Seat("a", 1_010.0, said=("x",))},
+        ],
+    )
+    async def test_nothing_else_may(self, disk: Disk, changes: dict[str, Any]) -> None:
+        backend = disk.open()
+        state = Session(prompts=(prompt(1, calls=self.LIVE[:1]),), asker=Seat("a", 1_000.0, said=("x",)), turns=1)
+        await put(backend, state)
+        after = replace(state, **changes)
+        await put(backend, after)
+        assert await disk.again().all() == {"s": lasting(after)}
+
+
+class TestDigests:
+    SEAT = Seat("a", 1_000.0, said=("s1", "s2"))
+
+    async def test_they_are_written_once(self, disk: Disk) -> None:
+        backend = disk.open()
+        state = Session(asker=self.SEAT, answerer=Seat("b", 1.0), turns=1)
+        sizes = []
+        for number in range(200):
+            digests = tuple(f"{one:048}" for one in range(max(0, number - 31), number + 1))
+            assert state.asker is not None and state.answerer is not None
+            asker, answerer = replace(state.asker, said=digests), replace(state.answerer, said=digests)
+            state = replace(state, asker=asker, answerer=answerer, shown=digests, answered=digests, turns=number)
+            await put(backend, state)
+            sizes.append(disk.log_bytes())
+        # A page of the head, and one or two of the four rows.
+        assert (sizes[-1] - sizes[99]) / 100 < 4 * 1024 + 500
+        assert await disk.again().all() == {"s": state}
+        assert disk.rows("digests") == 4 * 32
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"asker": None},
+            {"asker": Seat("b", 1.0)},
+            {"asker": Seat("b", 1.0, said=("s2", "s3"))},
+            {"answerer": Seat("b", 1.0, said=("s9",))},
+            {"shown": ()},
+            {"shown": ("b",), "answered": ("a", "b", "c")},
+            {"shown": ("c", "b", "a")},
+        ],
+    )
+    async def test_any_change(self, disk: Disk, changes: dict[str, Any]) -> None:
+        backend = disk.open()
+        state = Session(asker=self.SEAT, shown=("a", "b"), answered=("c",))
+        await put(backend, state)
+        after = replace(state, **changes)
+        await put(backend, after)
+        backend = disk.again()
+        assert await backend.all() == {"s": after}
+        await put(backend, state)
+        backend = disk.again()
+        assert await backend.all() == {"s": state}
+        await put(backend, Session())
+        assert disk.rows("digests") == 0
+
+
+class TestOlderFile:
+    """What version 1 wrote: calls in the rows of prompts, digests in the head, and no table of them."""
+
+    STATE = Session(
+        asker=Seat("a", 1_000.0, said=("s1", "s2")),
+        answerer=Seat("b", 1_000.0, said=("s3",), shown="d"),
+        prompts=(prompt(1, calls=TestCalls.LIVE[:1]), prompt(2, orphaned_at=1.0)),
+        shown=("d", "e"),
+        answered=("f",),
+        turns=1,
+    )
+
+    async def make(self, disk: Disk) -> None:
+        await put(disk.open(), self.STATE)
+        disk.close()
+        with sqlite3.connect(disk.path) as db:
+            db.execute("PRAGMA user_version = 1")
+            (moving,) = db.execute("SELECT state FROM prompts WHERE place = 0").fetchone()
+            rules = {"is": "Rules"}
+            calls = [{"is": "LiveCall", "call": "c0", "arrived_at": 999.0, "deadline": 1100.0, "rules": rules}]
+            told = json.dumps({**json.loads(moving), "calls": calls})
+            db.execute("UPDATE prompts SET state = ? WHERE place = 0", (told,))
+            (head,) = db.execute("SELECT head FROM sessions").fetchone()
+            told = json.loads(head) | {"shown": ["d", "e"], "answered": ["f"]}
+            told["asker"]["said"], told["answerer"]["said"] = ["s1", "s2"], ["s3"]
+            db.execute("UPDATE sessions SET head = ?", (json.dumps(told),))
+            db.execute("DROP TABLE digests")
+        db.close()
+
+    async def test_it_is_read(self, disk: Disk) -> None:
+        await self.make(disk)
+        assert await disk.open().all() == {"s": self.STATE}
+
+    async def test_it_is_brought_up_to_date(self, disk: Disk) -> None:
+        await self.make(disk)
+        disk.open()
+        assert await disk.again().all() == {"s": lasting(self.STATE)}
+        assert disk.rows("digests") == 6
+        with sqlite3.connect(disk.path) as db:
+            assert db.execute("PRAGMA user_version").fetchone() == (2,)
+            (head,) = db.execute("SELECT head FROM sessions").fetchone()
+        db.close()
+        assert "s1" not in head and '"d","e"' not in head
 
 
 class TestTime:
@@ -326,7 +496,7 @@ class TestFile:
         disk.open()
         disk.close()
         with sqlite3.connect(disk.path) as db:
-            db.execute("PRAGMA user_version = 2")
+            db.execute("PRAGMA user_version = 3")
         db.close()
         before = disk.path.read_bytes()
         with pytest.raises(ConfigError, match="newer version"):

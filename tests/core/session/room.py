@@ -38,9 +38,11 @@ from motive_core.session import (
     Wish,
     Words,
     answerer_present,
+    lasting,
     live_calls,
     next_due,
     step,
+    was_held,
 )
 from motive_core.state_json import dump_session, load_session
 
@@ -126,6 +128,21 @@ def check_state(state: Session, now: float) -> None:
             prompt.outcome is None and not prompt.calls and not prompt.sending
         ), "an open prompt with no call must have a time limit"
     check_due(state, now)
+    check_lasting(state, now)
+
+
+def check_lasting(state: Session, now: float) -> None:
+    """A restart makes the same of a state and of what a store keeps of it."""
+    kept = lasting(state)
+    assert lasting(kept) == kept
+    assert not any(prompt.calls or prompt.sending for prompt in kept.prompts)
+    # A retry on the way to an answer that others have got is no more than its own call.
+    again = {call for prompt in state.prompts if prompt.delivered for call in prompt.sending}
+    assert was_held(kept) == bool(set(live_calls(state)) - again)
+    after, commands = step(state, Restarted(), now)
+    kept_after, kept_commands = step(kept, Restarted(), now)
+    assert (lasting(after), commands) == (kept_after, kept_commands)
+    assert not live_calls(kept_after)
 
 
 def check_due(state: Session, now: float) -> None:
