@@ -254,11 +254,25 @@ async def test_citations_follow_as_a_list() -> None:
     ]
 
 
+async def test_a_document_is_told_once_as_it_was_told_first() -> None:
+    again = event("citation", {"id": "doc 1", "title": "Another"})
+    assert await told(*CITED, again) == ["The guard", "\n\n- doc 1\n- doc-2"]
+
+
+async def test_an_id_that_is_a_url_is_one() -> None:
+    async with asking(says(*WORDS, event("citation", "https://a.example/b")), citations="native") as (_, ask):
+        reply = await whole(await ask())
+    assert texts(reply) == ["The guard"]
+    assert reply.dialect == "openai-chat"
+    (told,) = reply.choices[0].extra["message"]["annotations"]
+    assert told["url_citation"]["url"] == told["url_citation"]["title"] == "https://a.example/b"
+
+
 async def test_citations_are_links_where_they_lead_somewhere() -> None:
     more = [
         event("citation", "https://a.example/b"),
         event("citation", {"id": "c", "title": "The [c]\n", "url": "http://c.example/(x)"}),
-        event("citation", {"id": "e", "url": "javascript:alert(1)"}),
+        event("citation", {"id": "e", "url": "javascript://a/%0aalert(1)"}),
         event("citation", "f\n- g"),
     ]
     assert await told(*CITED, *more) == [
@@ -272,7 +286,12 @@ async def test_citations_are_links_where_they_lead_somewhere() -> None:
 
 
 async def test_a_reply_may_be_empty_if_the_api_says_so() -> None:
-    for nothing in (b"data: [DONE]\n\n", event("response", ""), event("status", "nothing found")):
+    for nothing in (
+        b"data: [DONE]\n\n",
+        event("response", ""),
+        event("response", None),
+        event("status", "nothing found"),
+    ):
         assert await told(nothing) == [""]
 
 
