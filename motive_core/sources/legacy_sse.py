@@ -33,6 +33,8 @@ from motive_core.upstream import Http
 
 _EVENT_LIMIT_BYTES: Final = 1024 * 1024
 _MOST_CITATIONS: Final = 10_000
+_MOST_CHARACTERS: Final = 16 * 1024 * 1024
+"""Of one reply: what is said is kept until its end, and an API may never come to one."""
 _URL_CHARACTERS: Final = 60_000
 """httpx takes no more than 65,536, and few servers as much."""
 _SECRET_CHARACTERS: Final = 6
@@ -237,6 +239,7 @@ class _Telling:
         self._dialect = request.dialect if settings.citations == "native" and request.dialect in NATIVE else ""
         self._began = False
         self._words: list[str] = []
+        self._characters = 0
         self._citations: dict[str, Citation] = {}
 
     def take(self, told: Sequence[Told]) -> list[ReplyEvent]:
@@ -257,6 +260,9 @@ class _Telling:
             yield from self._begin()
         elif (between := self._settings.join) and not (self._words[-1][-1].isspace() or text[0].isspace()):
             text = between + text
+        self._characters += len(text)
+        if self._characters > _MOST_CHARACTERS:
+            raise UpstreamError("The service's reply is too large.")
         self._words.append(text)
         yield PartDelta(0, 0, text)
 

@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 import httpx
 
@@ -27,13 +27,8 @@ async def called(
     """The body of the reply. ``idle_timeout_s`` is how long it may be silent once its head is here; until then, the
     caller has a deadline. Raises ``MotiveError`` where there is no such reply, and where it is cut.
 
-    The request is made without the client, which would add cookies to it that other calls were given.
     """
-    request = httpx.Request("GET", url, headers=headers, extensions={"timeout": {"connect": connect_timeout_s}})
-    try:
-        response = await http.client.send(request, stream=True)
-    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-        raise UpstreamError(f"The service cannot be reached: {_why(error)}.") from error
+    response = await _response(http.client, url, headers, connect_timeout_s)
     try:
         if response.status_code != 200:
             raise await _refusal(response)
@@ -51,6 +46,38 @@ async def called(
             yield data
     finally:
         await response.aclose()
+
+
+async def _response(
+    client: httpx.AsyncClient, url: str, headers: Mapping[str, str], connect_timeout_s: float
+) -> httpx.Response:
+    """The response, its body not read yet. A connection that was kept may have been closed in the very moment in which
+    it is used again: then nobody has read the request, and it is made once more."""
+    fresh = _Fresh()
+    extensions = {"timeout": {"connect": connect_timeout_s}, "trace": fresh}
+    # Made without the client, which would add cookies to it that other calls were given.
+    request = httpx.Request("GET", url, headers=headers, extensions=extensions)
+    try:
+        try:
+            return await client.send(request, stream=True)
+        except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+            if fresh.connected:
+                raise
+            return await client.send(request, stream=True)
+    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        raise UpstreamError(f"The service cannot be reached: {_why(error)}.") from error
+
+
+class _Fresh:
+    """Learns from httpx whether a call made a connection of its own."""
+
+    def __init__(self) -> None:
+        self.connected = False
+
+    async def __call__(self, event: str, info: Any) -> None:
+        """See httpcore's ``trace`` extension."""
+        if event == "connection.connect_tcp.started":
+            self.connected = True
 
 
 async def _refusal(response: httpx.Response) -> MotiveError:
