@@ -94,10 +94,10 @@ class SearchApi:
             await self._change.wait_for(lambda: self._received.get(who, 0) >= words)
 
     async def acknowledge(self, request: Request) -> Response:
-        """``?who=...``: one more word has arrived there."""
-        who = request.query_params["who"]
+        """``?who=...``: one more word has arrived there, or so many as ``words`` says."""
+        who, words = request.query_params["who"], int(request.query_params.get("words", "1"))
         async with self._change:
-            self._received[who] = self._received.get(who, 0) + 1
+            self._received[who] = self._received.get(who, 0) + words
             self._change.notify_all()
         return JSONResponse({"received": self._received[who]})
 

@@ -33,7 +33,7 @@ LIST: Final = "\n\n- gates.md"
 
 
 class SearchProcess:
-    """``python examples/legacy_sse_api.py``, on a free port."""
+    """``python examples/legacy_sse_api.py``, on a free port; it may be started again there."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -70,10 +70,10 @@ class SearchProcess:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.kill()
 
-    async def received(self, who: str) -> None:
-        """Tell it that one more word has arrived."""
+    async def received(self, who: str, words: int = 1) -> None:
+        """Tell it that so many more words have arrived."""
         async with httpx.AsyncClient(trust_env=False, verify=False) as client:
-            assert (await client.get(f"{self.url}/acknowledge", params={"who": who})).status_code == 200
+            assert (await client.get(f"{self.url}/acknowledge", params={"who": who, "words": words})).status_code == 200
 
     async def until_open(self, answers: int) -> None:
         """Wait until it tells so many answers."""
