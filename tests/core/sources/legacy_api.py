@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -116,3 +117,6 @@ async def search_api(script: Script) -> AsyncIterator[SearchApi]:
         for task in list(tasks):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        with contextlib.suppress(TimeoutError):  # its connections must not outlive the loop
+            async with asyncio.timeout(1):
+                await server.wait_closed()
