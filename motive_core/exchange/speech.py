@@ -146,9 +146,13 @@ class Speech:
                     yield data
             case _Live(events):
                 assert encoder is not None
-                async with contextlib.aclosing(events):
+                try:
                     async for data in self._live(events, encoder):
                         yield data
+                finally:
+                    # Where the client is gone, this task may not wait: they are being closed where they are read.
+                    with contextlib.suppress(RuntimeError):
+                        await events.aclose()
             case _:
                 assert_never(self._end)
 

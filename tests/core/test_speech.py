@@ -7,13 +7,14 @@ import json
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 
+import anyio
 import pytest
 
 from motive_core.dialects import DIALECTS, Dialect, RequestHead
 from motive_core.errors import HoldTimeoutError, RateLimitedError, UpstreamError
-from motive_core.exchange import Beat, Exchange, ServiceReply
+from motive_core.exchange import Beat, Events, Exchange, ServiceReply
 from motive_core.ir import ChatRequest, Message, TextPart
-from motive_core.stream import Failed, collect
+from motive_core.stream import Failed, PartStarted, Started, collect
 from tests.core.ports import FakePort
 
 TEXT = "Grüße,\n\n\tdef f():\n\t\treturn '🐉'  \n"
@@ -262,3 +263,26 @@ async def test_a_request_that_names_its_conversation_is_passed_on_whole() -> Non
     exchange.pass_on()
     await rest(port)
     assert port.passed == exchange.dialect.render_request(exchange.request)
+
+
+async def test_a_relayed_reply_is_let_go_of_by_a_reader_that_may_not_wait(dialect: Dialect) -> None:
+    """The server ends the task of a client that is gone, and every wait of it that follows."""
+    silent, closed = asyncio.Event(), asyncio.Event()
+
+    async def said() -> Events:
+        try:
+            yield Started("", "m"), PartStarted(0, 0, TextPart("Hi"))
+            silent.set()
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)  # as long as it takes to close a connection
+            closed.set()
+
+    exchange, port = exchange_of(dialect, stream=True)
+    assert exchange.relay(said())
+    async with asyncio.timeout(5), anyio.create_task_group() as server:
+        server.start_soon(rest, port)
+        await silent.wait()
+        server.cancel_scope.cancel()
+    async with asyncio.timeout(5):
+        await closed.wait()
