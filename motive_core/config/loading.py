@@ -126,6 +126,8 @@ def _config_error(error: ValidationError, set_by: Mapping[tuple[str, ...], str])
 
 
 def _where(loc: tuple[str | int, ...], set_by: Mapping[tuple[str, ...], str]) -> str:
+    if loc[:1] == ("sources",):
+        loc = (*loc[:2], *loc[3:])  # behind its name stands its kind, which nobody wrote there
     return next((name for path, name in set_by.items() if path == loc[: len(path)]), dotted(loc))
 
 
