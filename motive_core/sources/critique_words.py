@@ -120,7 +120,7 @@ def _system(prompt: str, of_author: Iterable[Message]) -> Message:
     for message in of_author:
         parts.append(TextPart(_OF_THE_AUTHOR if len(parts) == 1 else "\n\n"))
         parts += message.parts
-    return Message("system", tuple(parts))
+    return Message("system", _in_one(parts))
 
 
 def _words(draft: Choice) -> tuple[Part, ...]:
@@ -165,4 +165,16 @@ def _joined(messages: Iterable[Message]) -> list[Message]:
             joined[-1] = replace(last, parts=(*last.parts, TextPart("\n\n"), *message.parts))
         else:
             joined.append(message)
-    return joined
+    return [replace(one, parts=_in_one(one.parts)) for one in joined]
+
+
+def _in_one(parts: Iterable[Part]) -> tuple[Part, ...]:
+    """Texts that follow each other as one, but for what a vendor has beside them."""
+    joined: list[Part] = []
+    for part in parts:
+        last = joined[-1] if joined else None
+        if isinstance(part, TextPart) and isinstance(last, TextPart) and not (part.extra or last.extra):
+            joined[-1] = TextPart(last.text + part.text)
+        else:
+            joined.append(part)
+    return tuple(joined)
