@@ -97,7 +97,6 @@ def config(service: str, critics: str) -> dict[str, Any]:
         "own": {"kind": "critique", "critique_model": "second"},
     }
     return {
-        "timing": {"heartbeat_every_s": 0.3},
         "sources": kinds,
         "routes": [{"match": {"model": f"{name}-*"}, "answer": name} for name in kinds],
     }
