@@ -43,8 +43,8 @@ variable counts as unset."""
 
 
 LOG_LEVEL: Final = "LOG_LEVEL"
-"""As ``MOTIVE_PROXY_LOG_LEVEL``, which comes first. Other programs have one of that name, too, with levels of their own:
-one that is none of ours does not count."""
+"""As ``MOTIVE_PROXY_LOG_LEVEL``, which comes first. Other programs have one of that name, too, with levels of their
+own: one that is none of ours does not count."""
 
 
 def override(tree: dict[str, Any], variables: Mapping[str, str]) -> tuple[dict[str, Any], dict[tuple[str, ...], str]]:

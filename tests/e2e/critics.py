@@ -98,7 +98,10 @@ def config(service: str, critics: str) -> dict[str, Any]:
     }
     return {
         "sources": kinds,
-        "routes": [{"match": {"model": f"{name}-*"}, "answer": name} for name in kinds],
+        "routes": [
+            {"match": {"model": "brief-*"}, "answer": "refine", "hold_timeout_s": 2.0},
+            *({"match": {"model": f"{name}-*"}, "answer": name} for name in kinds),
+        ],
     }
 
 

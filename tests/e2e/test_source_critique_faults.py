@@ -72,12 +72,14 @@ async def test_a_critic_that_fails_leaves_the_draft(
 
 
 @streamed
+@pytest.mark.parametrize("name", ["hasty", "brief"])
 async def test_a_critic_that_hangs_leaves_the_draft(
-    meeting: Link, critics: Standin, session: str, streamed: bool
+    meeting: Link, critics: Standin, *, session: str, name: str, streamed: bool
 ) -> None:
+    """By its own bound, or by that of the route."""
     gate = Gate()
     critics.handler = lambda request, writer: gate.wait()
-    headers, text = await ask(meeting, f"hasty-{session}", streamed=streamed)
+    headers, text = await ask(meeting, f"{name}-{session}", streamed=streamed)
     assert (headers[HEADER], text) == ("late", "draft")
     gate.open()
 

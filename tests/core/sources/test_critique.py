@@ -30,7 +30,7 @@ from motive_core.ir import (
 )
 from motive_core.sources import Call
 from motive_core.sources.critique_run import Critic, Run
-from motive_core.stream import Collector, PartDelta, ReplyEvent, replay
+from motive_core.stream import Collector, PartDelta, ReplyEvent, Started, UsageReported, replay
 from motive_core.upstream import whole
 
 CALL = ToolCallPart("call_1", "weather", '{"city": "Köln"}')
@@ -147,6 +147,23 @@ async def test_a_last_count_that_is_not_told_is_estimated_where_it_streams() -> 
     reply = await Case(said("draft"), replace(said("better" * 2), usage=None), stream=True).reply()
     assert reply.usage is not None and reply.usage.estimated
     assert reply.usage.output_tokens == 5 + 3
+
+
+async def test_what_is_counted_before_the_first_word_has_the_draft_in_it() -> None:
+    """As Anthropic's services tell it."""
+
+    class Early(Script):
+        async def _events(self, reply: Reply) -> AsyncGenerator[Sequence[ReplyEvent]]:
+            async for batch in super()._events(reply):
+                yield [replace(one, usage=Usage(100, 1)) if isinstance(one, Started) else one for one in batch]
+
+    events = await Case(said("draft"), Early([said("better", usage=Usage(100, 50))]), stream=True).run.answer()
+    assert not isinstance(events, Reply)
+    told = [event async for batch in events for event in batch]
+    assert [one.usage for one in told if isinstance(one, Started | UsageReported)] == [
+        Usage(110, 6, 3, 2),
+        Usage(110, 55, 3, 2),
+    ]
 
 
 @streamed
