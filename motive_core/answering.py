@@ -115,6 +115,7 @@ class Answering:
             exchange.session,
             exchange.arrived_at,
             _own_service(exchange),
+            answer_by=self._world.clock() + deadline_s if deadline_s is not None else None,
         )
         try:
             try:

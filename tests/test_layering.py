@@ -18,7 +18,15 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 LAYERS: Final[tuple[frozenset[str], ...]] = (
     frozenset({"motive_core.errors", "motive_core.log_lines"}),
     frozenset({"motive_core.ir"}),
-    frozenset({"motive_core.stream", "motive_core.framing", "motive_core.estimate", "motive_core.part_sizes"}),
+    frozenset(
+        {
+            "motive_core.stream",
+            "motive_core.framing",
+            "motive_core.estimate",
+            "motive_core.fit",
+            "motive_core.part_sizes",
+        }
+    ),
     frozenset({"motive_core.session", "motive_core.dialects", "motive_core.content", "motive_core.readable"}),
     frozenset(
         {
@@ -77,6 +85,7 @@ PURE: Final = frozenset(
         "stream",
         "framing",
         "estimate",
+        "fit",
         "content",
         "session",
         "dialects",

@@ -147,6 +147,7 @@ class FlowPort:
     async def ask(self, service: str | None, body: bytes | None = None) -> ServiceReply:
         """See ``Port``."""
         flow = self.flow.copy()
+        flow.intercepted = False  # it is not the one that is held: nobody would resume it
         flow.request = (self.original or self.flow.request).copy()
         flow.server_conn = connection.Server(address=None)
         flow.comment = "asked for a reply that is being streamed"

@@ -35,6 +35,7 @@ from motive_core.config.store import Store
 from motive_core.config.variables import VARIABLES
 from motive_core.settings.types import Kind
 from motive_core.sources import KINDS, AnySource
+from motive_core.sources.critique import Step
 
 _MARKS: Final = re.compile(r"(<!-- (?P<table>[a-z_]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -56,6 +57,7 @@ _MODELS: Final[Mapping[str, type[BaseModel]]] = {
     "heartbeat_client": HeartbeatClient,
     "heartbeat_match": HeartbeatMatch,
     **KINDS,
+    "step": Step,
 }
 
 

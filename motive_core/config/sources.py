@@ -36,9 +36,11 @@ def with_sources(
             continue
         filled = {"kind": name, **(entry or {})} if name in KINDS else dict(entry or {})
         kind = KINDS.get(str(filled.get("kind")))
-        for field, variable in kind.environment.items() if kind is not None else ():
+        written = {field for field, value in filled.items() if value is not None}
+        environment, belongs_to = (kind.environment, kind.belongs_to) if kind is not None else ({}, {})
+        for field, variable in environment.items():
             value = variables.get(variable, "").strip()
-            if value and filled.get(field) is None:
+            if value and not written & {field, belongs_to.get(field)}:
                 filled[field] = value
                 set_by["sources", name, field] = variable
         entries[name] = filled

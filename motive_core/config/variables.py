@@ -9,6 +9,8 @@ import difflib
 from collections.abc import Mapping
 from typing import Any, Final
 
+from motive_core.settings.types import LEVELS
+
 PREFIX: Final = "MOTIVE_PROXY_"
 
 VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -40,10 +42,16 @@ VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
 variable counts as unset."""
 
 
+LOG_LEVEL: Final = "LOG_LEVEL"
+"""As ``MOTIVE_PROXY_LOG_LEVEL``, which comes first. Other programs have one of that name, too, with levels of their
+own: one that is none of ours does not count."""
+
+
 def override(tree: dict[str, Any], variables: Mapping[str, str]) -> tuple[dict[str, Any], dict[tuple[str, ...], str]]:
     """The tree with what the variables say, and for each path that one of them set, its name."""
     changed, set_by = dict(tree), dict[tuple[str, ...], str]()
-    for name, path in VARIABLES.items():
+    levels = {LOG_LEVEL: ("log", "level")} if _level(variables) in LEVELS else {}
+    for name, path in {**levels, **VARIABLES}.items():
         value = variables.get(name, "").strip()
         if not value:
             continue
@@ -56,9 +64,15 @@ def override(tree: dict[str, Any], variables: Mapping[str, str]) -> tuple[dict[s
     return changed, set_by
 
 
+def _level(variables: Mapping[str, str]) -> str:
+    return variables.get(LOG_LEVEL, "").strip().lower()
+
+
 def unknown_variables(variables: Mapping[str, str]) -> tuple[str, ...]:
-    """A warning for each variable that looks like ours and is none."""
+    """A warning for each variable that looks like ours and is none, and for a level that is none."""
     warnings = []
+    if _level(variables) and _level(variables) not in LEVELS:
+        warnings.append(f"the environment variable {LOG_LEVEL} does not count: it is none of {', '.join(LEVELS)}")
     for name in sorted(variables):
         if name.startswith(PREFIX) and name not in VARIABLES:
             near = difflib.get_close_matches(name, VARIABLES, n=1, cutoff=0.8)

@@ -14,8 +14,8 @@ from pydantic_core import from_json, to_json
 
 from motive_core.config import Commands
 from motive_core.dialects.degrade import parts_as_text
-from motive_core.ir import ReasoningPart, ResponseFormat, TextPart, Tool, ToolCallPart
-from motive_core.relay.fit import misfit
+from motive_core.fit import format_misfit, misfit, wants_json
+from motive_core.ir import ReasoningPart, TextPart, Tool, ToolCallPart
 from motive_core.relay.words import signatures, text_digest
 from motive_core.session import NO_TERMS, Answer, Failure, Terms, Wish, Words
 
@@ -90,7 +90,7 @@ class CommandReader:
             "Whatever you write answers the call that you were shown last, word for word."
             + (f" Beside that:\n\n{told}" if told else "")
             + (f"\n\nTools of the call that waits for you:\n{tools}" if tools else "")
-            + ("\n\nThe app wants JSON, so the answer must be that." if _wants_json(terms.response_format) else "")
+            + ("\n\nThe app wants JSON, so the answer must be that." if wants_json(terms.response_format) else "")
         )
 
     def _reasoning(self, words: Words) -> tuple[Words, Words]:
@@ -116,8 +116,8 @@ class CommandReader:
             return self._tool_calls(self._call, text, terms.tools, call_ids)
         elif fail is not None and text.split(maxsplit=1)[:1] == [fail]:
             return Answer((), text_digest(text), _failure(fail, text.strip().removeprefix(fail)))
-        if terms.response_format is not None:
-            _check_format(text, terms.response_format)
+        if (why := format_misfit(text, terms.response_format)) is not None:
+            raise CommandError(why)
         return Answer(words, text_digest(text))
 
     @staticmethod
@@ -166,20 +166,3 @@ def _tool_call(command: str, tools: Sequence[Tool], call_id: str) -> ToolCallPar
     if (why := misfit(value, tool.schema)) is not None:
         raise CommandError(f"the arguments of {name} do not fit its schema: {why}")
     return ToolCallPart(call_id, name, to_json(value).decode() if "\n" in arguments else arguments)
-
-
-def _wants_json(response_format: ResponseFormat | None) -> bool:
-    return response_format is not None and response_format.kind != "text"
-
-
-def _check_format(text: str, response_format: ResponseFormat) -> None:
-    if response_format.kind == "text":
-        return
-    try:
-        value = from_json(text)
-    except ValueError as error:
-        raise CommandError(f"the app asked for JSON, and this is none: {error}") from None
-    if response_format.kind == "json_object" and not isinstance(value, dict):
-        raise CommandError("the app asked for a JSON object")
-    if (why := misfit(value, response_format.schema)) is not None:
-        raise CommandError(f"the app asked for JSON of another shape: {why}")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import from_json
@@ -111,6 +111,7 @@ Rate = Annotated[float, Field(gt=0, allow_inf_nan=False), Kind("number")]
 Count = Annotated[int, Field(ge=1), Kind("count")]
 Size = Annotated[int, BeforeValidator(_bytes), Field(ge=1), Kind("bytes")]
 Level = Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower)]
+LEVELS: Final[tuple[str, ...]] = get_args(get_args(Level)[0])
 
 
 class Section(BaseModel):

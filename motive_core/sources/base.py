@@ -26,7 +26,8 @@ class Call:
 
     ``exchange`` is the id of the call, ``session`` that of its session, ``arrived_at`` in Unix seconds. ``own`` is the
     real service that the app meant, with the app's own credentials; None if there is none. What a source puts into
-    ``headers`` (lower-case names) before it gives its answer stands in the head of the reply.
+    ``headers`` (lower-case names) before it gives its answer stands in the head of the reply. ``answer_by`` is when the
+    call is taken away from a source that has not said a word, by the clock of its ``World``; None: never.
     """
 
     request: ChatRequest
@@ -36,6 +37,7 @@ class Call:
     arrived_at: float
     own: Upstream | None = None
     headers: dict[str, str] = field(default_factory=dict)
+    answer_by: float | None = None
 
 
 class Source(Protocol):
@@ -69,6 +71,9 @@ class SourceSettings(Section, abc.ABC):
     """Its name, a literal in each of them."""
     environment: ClassVar[Mapping[str, str]] = {}
     """By field, the environment variable that is read where the file does not set it."""
+    belongs_to: ClassVar[Mapping[str, str]] = {}
+    """By such a field, another one: where the file sets that one, the first one's variable does not count. So no key of
+    the environment goes to a service that the file names."""
 
     @abc.abstractmethod
     def make(self, world: World) -> Source:

@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Final
 from urllib.parse import urlsplit
 
+import anyio
 import certifi
 import httpx
 
@@ -96,7 +97,7 @@ class HttpUpstream:
         client = self._http.client
         call = client.build_request("POST", url, content=body, headers=self._headers, timeout=timeout)
         try:
-            response = await client.send(call, stream=True)
+            response = await _sent(client, call)
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             raise UpstreamError(f"The service cannot be reached: {_why(error)}.") from error
         taken = False
@@ -120,6 +121,30 @@ class HttpUpstream:
         finally:
             if not taken:
                 await response.aclose()
+
+
+async def _sent(client: httpx.AsyncClient, call: httpx.Request) -> httpx.Response:
+    """The reply's head. httpcore (1.0.9) keeps a connection for ever, open and of no use, if the task that waits for it
+    is cancelled at some moments (once it is connected, before the request is sent, say); it is made to be cancelled by
+    anyio, which leaves these moments out."""
+    scope = anyio.CancelScope()
+
+    async def send() -> httpx.Response | None:
+        with scope:
+            return await client.send(call, stream=True)
+        return None
+
+    sending = asyncio.ensure_future(send())
+    try:
+        response = await asyncio.shield(sending)
+    except asyncio.CancelledError:
+        scope.cancel()
+        await asyncio.wait((sending,))
+        if not sending.cancelled() and sending.exception() is None and (late := sending.result()) is not None:
+            await late.aclose()
+        raise
+    assert response is not None
+    return response
 
 
 async def _and(first: Sequence[ReplyEvent], events: ReplyEvents) -> ReplyEvents:

@@ -1,4 +1,4 @@
-"""Whether a value fits a JSON Schema, in words for whoever wrote it.
+"""Whether a value fits a JSON Schema, and a text the format that a reply must have, in words for whoever wrote it.
 
 Owns what is said of a misfit. A schema that is none is no reason to refuse anything, and none is ever fetched.
 """
@@ -9,10 +9,11 @@ import logging
 
 from jsonschema.exceptions import SchemaError, UnknownType, ValidationError
 from jsonschema.validators import validator_for
+from pydantic_core import from_json
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
-from motive_core.ir import Json
+from motive_core.ir import Json, ResponseFormat
 
 logger = logging.getLogger(__name__)
 
@@ -31,4 +32,24 @@ def misfit(value: Json, schema: Json) -> str | None:
         return f"{where}: {error.message}"
     except (SchemaError, UnknownType, Unresolvable, RecursionError) as error:
         logger.info("schema not usable error=%s", type(error).__name__)
+    return None
+
+
+def wants_json(response_format: ResponseFormat | None) -> bool:
+    """Whether a reply must be JSON."""
+    return response_format is not None and response_format.kind != "text"
+
+
+def format_misfit(text: str, response_format: ResponseFormat | None) -> str | None:
+    """Why a text is not the reply that was asked for; None if it is."""
+    if response_format is None or not wants_json(response_format):
+        return None
+    try:
+        value = from_json(text)
+    except ValueError as error:
+        return f"the app asked for JSON, and this is none: {error}"
+    if response_format.kind == "json_object" and not isinstance(value, dict):
+        return "the app asked for a JSON object"
+    if (why := misfit(value, response_format.schema)) is not None:
+        return f"the app asked for JSON of another shape: {why}"
     return None
