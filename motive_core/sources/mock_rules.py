@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
@@ -26,6 +27,7 @@ logger = logging.getLogger(__name__)
 _MOST_CHOICES: Final = 128
 """As many as OpenAI allows."""
 _CALL_ID_BITS: Final = 96
+_SCALAR: Final = re.compile(r"true|false|-?(?:0|[1-9]\d{0,300})(?:\.\d{1,300})?(?:[eE][+-]?\d{1,2})?", re.ASCII)
 NO_REPLY: Final = Reply("", "", ())
 
 
@@ -119,20 +121,36 @@ def _tool(request: ChatRequest) -> Tool | None:
 def _arguments(request: ChatRequest, call: MockToolCall, values: Mapping[str, str]) -> str:
     if isinstance(call.arguments, str):
         return fill(call.arguments, values)
-    if call.arguments is not None:
-        return _json(_filled(dict(call.arguments), values))
     schema = next((tool.schema for tool in request.tools if tool.name == call.name), None)
+    if call.arguments is not None:
+        return _json(_filled(dict(call.arguments), values, schema))
     instance = _instance(schema) if schema is not None else {}
     return _json(instance if isinstance(instance, dict) else {})
 
 
-def _filled(value: JsonValue, values: Mapping[str, str]) -> JsonValue:
+def _filled(value: JsonValue, values: Mapping[str, str], schema: object) -> JsonValue:
+    """A value of the configuration, in which every scalar is a text, as the one of JSON that the schema asks for."""
+    known = schema if isinstance(schema, Mapping) else {}
     if isinstance(value, str):
-        return fill(value, values)
+        return _as_meant(value, fill(value, values), known)
     if isinstance(value, dict):
-        return {name: _filled(one, values) for name, one in value.items()}
+        members = known.get("properties")
+        members = members if isinstance(members, Mapping) else {}
+        return {name: _filled(one, values, members.get(name)) for name, one in value.items()}
     if isinstance(value, list):
-        return [_filled(one, values) for one in value]
+        return [_filled(one, values, known.get("items")) for one in value]
+    return value
+
+
+def _as_meant(written: str, text: str, schema: Mapping[str, object]) -> JsonValue:
+    """A text as the number or the truth value that the schema wants; where it is silent, if it was written as one."""
+    options = schema.get("anyOf", schema.get("oneOf"))
+    schemas = [schema, *(options if isinstance(options, list) else ())]
+    told = [one["type"] for one in schemas if isinstance(one, Mapping) and "type" in one]
+    kinds = [kind for one in told for kind in (one if isinstance(one, list) else [one])]
+    if "string" in kinds or _SCALAR.fullmatch(text if kinds else written) is None:
+        return text
+    value: JsonValue = json.loads(text)
     return value
 
 

@@ -31,8 +31,9 @@ class MockToolCall(Section):
     name: Text = Field(description="The tool's name.")
     arguments: Arguments | None = Field(
         default=None,
-        description="Its arguments. Texts in them are templates. A text in the place of a mapping is sent as it is, be "
-        "it JSON or not. Null: the least that the tool's JSON Schema allows.",
+        description="Its arguments. Texts in them are templates; a number, `true` or `false` is that, unless the "
+        "tool's JSON Schema wants a text. A template in the place of a mapping is sent as it is, be it JSON or not. "
+        "Null: the least that the tool's JSON Schema allows.",
     )
 
 

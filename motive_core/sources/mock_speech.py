@@ -24,15 +24,6 @@ _WORD: Final = re.compile(r"\s*\S{1,24}|\s+\Z")
 _PIECE: Final = re.compile(r".{1,4}", re.DOTALL)
 _CHARACTERS_A_TOKEN: Final = 4
 
-_MALFORMED: Final = {
-    "text/event-stream": b'data: {"mock": malformed\n\n',
-    "application/x-ndjson": b'{"mock": malformed\n',
-    # A prelude whose checksum is wrong.
-    "application/vnd.amazon.eventstream": b"\0\0\0\x10\0\0\0\0mock\0\0\0\0",
-}
-"""By content type, what stands where a frame should."""
-_MALFORMED_JSON: Final = b'{"mock": malformed'
-
 
 def pieces(text: str) -> list[str]:
     """A text in words. They join to it again."""
@@ -171,9 +162,7 @@ def _made(fault: MockFault, request: ChatRequest) -> Spoken | Stall:
 
 
 def _malformed(request: ChatRequest) -> bytes:
-    dialect = next((one for one in DIALECTS if one.name == request.dialect), None)
-    content_type = dialect.content_type(request).partition(";")[0] if dialect is not None else ""
-    return _MALFORMED.get(content_type, _MALFORMED_JSON)
+    return next(one for one in DIALECTS if one.name == request.dialect).malformed(request)
 
 
 async def spoken(script: Script, hush: Callable[[], None]) -> Events:

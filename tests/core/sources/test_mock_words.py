@@ -109,15 +109,53 @@ class TestRules:
 
 class TestTools:
     async def test_a_call_with_arguments_that_are_templates(self) -> None:
-        arguments = {"at": {"city": "{city}"}, "days": [1, "{n}"], "now": None}
+        arguments = {"at": {"city": "{city}"}, "days": [1, "{n}"], "now": None, "big": "true"}
         calls = [{"name": "get_weather", "arguments": arguments}, {"name": "raw", "arguments": "{{not json {city}"}]
         source = mock(rules=[{"when": {"message": r"weather in (?P<city>\w+)"}, "tool_calls": calls}])
         reply = await reply_of(source, asked("weather in Rome"))
         assert reply.choices[0].finish_reason == "tool_calls"
         assert await calls_of(source, "weather in Rome") == [
-            ("get_weather", '{"at": {"city": "Rome"}, "days": [1, "2"], "now": null}'),
+            ("get_weather", '{"at": {"city": "Rome"}, "days": [1, "2"], "now": null, "big": true}'),
             ("raw", "{{not json Rome"),
         ]
+
+    async def test_arguments_have_the_types_of_the_schema(self) -> None:
+        """In the file every scalar is a text."""
+        given = {
+            "a": "2",
+            "b": "2",
+            "c": "2.50",
+            "d": "-1e3",
+            "e": "007",
+            "f": ["1", "x"],
+            "g": "2",
+            "h": "false",
+            "i": "{n}",
+            "j": "{n}",
+        }
+        schema = {
+            "properties": {
+                "a": {"type": "string"},
+                "b": {"type": "integer"},
+                "i": {"type": ["integer", "null"]},
+                "f": {"items": {"type": ["string", "null"]}},
+                "g": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+            }
+        }
+        source = mock(tool_calls=[{"name": "f", "arguments": given}])
+        ((_, arguments),) = await calls_of(source, "hi", tools={"f": schema})
+        assert json.loads(arguments) == {
+            "a": "2",
+            "b": 2,
+            "c": 2.5,
+            "d": -1000.0,
+            "e": "007",
+            "f": ["1", "x"],
+            "g": "2",
+            "h": False,
+            "i": 1,
+            "j": "1",
+        }
 
     async def test_the_first_tool_with_the_least_arguments(self) -> None:
         source = mock(call="auto")
