@@ -1,4 +1,4 @@
-"""``docs/config.md`` and ``docs/sources.md``: their tables, made from the models so that they cannot say anything else.
+"""``docs/config.md`` and ``docs/sources.md``: the tables in them, made from the models so that they say nothing else.
 
 ``python -m motive_core.config.reference docs/config.md docs/sources.md`` writes them anew, between the marks.
 """
