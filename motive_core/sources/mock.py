@@ -44,7 +44,8 @@ class Mock(SourceSettings, MockWords):
     seed: Seed = Field(default=0, description="Where chance comes from: two runs of one seed are the same.")
     log: Text | None = Field(
         default=None,
-        description="A file to which each request is added as a line of JSON, without its secrets. Null: none.",
+        description="A file to which each request is added as a line of JSON, without its secrets; one that is not "
+        "absolute is in the folder where the proxy was started. Null: none.",
     )
 
     def make(self, world: World) -> Source:

@@ -54,7 +54,7 @@ class Facts:
 
 def facts_of(request: ChatRequest, number: int, seed: int) -> Facts:
     """A call as it is seen here."""
-    system = "\n".join(one.text for one in request.messages if one.role in ("system", "developer"))
+    system = "\n\n".join(one.text for one in request.messages if one.role in ("system", "developer"))
     last = _last_of(request.messages)
     results = [part for part in last.parts if isinstance(part, ToolResultPart)] if last is not None else []
     # Parallel results are messages of their own in some dialects.

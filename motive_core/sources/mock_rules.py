@@ -21,11 +21,14 @@ from motive_core.settings.patterns import fill
 from motive_core.sources.mock_calls import Condition, Facts
 from motive_core.sources.mock_schema import NoInstanceError, instance_of
 from motive_core.sources.mock_settings import MockRule, MockToolCall, MockWords
+from motive_core.stream import text_of
 
 logger = logging.getLogger(__name__)
 
 _MOST_CHOICES: Final = 128
 """As many as OpenAI allows."""
+_MOST_CHARACTERS: Final = 64 * 1024 * 1024
+"""Of all choices but the first: what one call may ask for times what it may send."""
 _CALL_ID_BITS: Final = 96
 _SCALAR: Final = re.compile(r"true|false|-?(?:0|[1-9]\d{0,300})(?:\.\d{1,300})?(?:[eE][+-]?\d{1,2})?", re.ASCII)
 NO_REPLY: Final = Reply("", "", ())
@@ -52,7 +55,8 @@ class Rules:
     ) -> Reply:
         request = facts.request
         may_call = calls_again or not facts.brings_results
-        choices = []
+        choices: list[Choice] = []
+        said = 0
         for number in range(min(max(1, request.n), _MOST_CHOICES)):
             values = {**facts.values(number), **groups}
             parts: list[Part] = []
@@ -60,6 +64,9 @@ class Rules:
                 parts.append(ReasoningPart(fill(words.reasoning, values)))
             calls = _calls(facts, words, values, number) if may_call else []
             parts += calls or [TextPart(self._text(facts, words, place, values))]
+            said += sum(len(text_of(part)) for part in parts)
+            if choices and said > _MOST_CHARACTERS:
+                break
             choices.append(Choice(tuple(parts), words.finish_reason or ("tool_calls" if calls else "stop")))
         usage = estimate_usage(request, choices)
         thoughts = [one.text for choice in choices for one in choice.parts if isinstance(one, ReasoningPart)]

@@ -25,9 +25,19 @@ _PIECE: Final = re.compile(r".{1,4}", re.DOTALL)
 _CHARACTERS_A_TOKEN: Final = 4
 
 
+_MOST_PIECES: Final = 5_000
+_LONG_CHARACTERS: Final = 50_000
+"""From here on a text comes in equal pieces, few enough that its events take no more room than it is worth."""
+
+
 def pieces(text: str) -> list[str]:
     """A text in words. They join to it again."""
-    return _WORD.findall(text)
+    return _equal(text) if len(text) > _LONG_CHARACTERS else _WORD.findall(text)
+
+
+def _equal(text: str) -> list[str]:
+    size = -(-len(text) // _MOST_PIECES)
+    return [text[start : start + size] for start in range(0, len(text), size)]
 
 
 def _pieces_of(part: Part) -> list[str]:
@@ -35,6 +45,8 @@ def _pieces_of(part: Part) -> list[str]:
     text = text_of(part)
     if not isinstance(part, ToolCallPart):
         return pieces(text)
+    if len(text) > _LONG_CHARACTERS:
+        return _equal(text)
     if 1 < len(text) <= _CHARACTERS_A_TOKEN:
         return [text[:1], text[1:]]
     return _PIECE.findall(text)

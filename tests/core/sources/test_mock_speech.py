@@ -58,6 +58,14 @@ def test_words_join_to_the_text(text: str) -> None:
     assert all(len(piece.strip()) <= 24 for piece in pieces(text))
 
 
+@pytest.mark.parametrize("text", ["a " * 10**6, "a" * 10**6, " " * 10**6])
+def test_a_long_text_is_said_in_few_pieces(text: str) -> None:
+    assert "".join(pieces(text)) == text
+    assert len(pieces(text)) <= 5000
+    script = script_of(Reply("", "", (Choice((ToolCallPart("c", "f", text),)),)))
+    assert len(script.steps) <= 5010
+
+
 def test_what_is_said_is_the_reply() -> None:
     said = [step.said for step in script_of().steps if not isinstance(step.said, Garbage | Severed | Stall)]
     assert collect(said) == REPLY

@@ -62,6 +62,7 @@ class TestWords:
 
     async def test_too_many_choices_are_not_made(self) -> None:
         assert len((await reply_of(mock(), asked("hi", n=10**9))).choices) == 128
+        assert len((await reply_of(mock(), asked("hi" * 10_000_000, n=10**9))).choices) == 3
 
 
 class TestRules:
