@@ -106,10 +106,16 @@ class TestPace:
     async def test_it_is_kept(self) -> None:
         script = script_of(Reply("", "", (Choice((TextPart("aaa bbb ccc ddd"),)),)), tokens_per_s=100)
         began = time.monotonic()
-        batches = [batch async for batch in spoken(script, lambda: None)]
+        said = [event async for batch in spoken(script, lambda: None) for event in batch]
         assert time.monotonic() - began >= sum(waits_of(script)) == pytest.approx(0.03)
-        assert len(batches) == 4
-        assert isinstance(batches[-1][-1], Finished)
+        assert said == [step.said for step in script.steps]
+
+    async def test_what_is_due_does_not_wait_for_the_rest(self) -> None:
+        script = script_of(Reply("", "", (Choice((TextPart("aaa bbb"),)),)), tokens_per_s=0.001)
+        events = spoken(script, lambda: None)
+        said = await anext(events)
+        assert isinstance(said[-1], PartDelta) and said[-1].text == "aaa"
+        await events.aclose()
 
 
 class TestFaultsWithin:
