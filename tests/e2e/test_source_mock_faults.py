@@ -110,9 +110,13 @@ each_way = pytest.mark.parametrize("streamed", [False, True], ids=["whole", "str
     "fault", ["cut", "malformed", "reset", "midreset", "stall", "midstall", "broken", "midoverload"]
 )
 async def test_every_sdk_sees_it(failing: Proxy, kind: type[Voice], fault: str, streamed: bool) -> None:
-    if fault == "malformed" and kind.dialect == "cohere-chat" and streamed:
-        pytest.skip("the SDK leaves out what it cannot read")
     voice = kind(Link(failing), fault, streamed=streamed, patience_s=PATIENCE_S if "stall" in fault else 20.0)
+    if fault == "malformed" and kind.dialect == "cohere-chat" and streamed:
+        # Its SDK leaves out what it cannot read.
+        voice.add_user("Hello.")
+        assert (await voice.send()).text == TEXT
+        await voice.close()
+        return
     began = time.monotonic()
     error = await error_of(voice)
     if "stall" in fault:
