@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
 from motive_core.errors import HoldTimeoutError, InternalError, MotiveError
 from motive_core.estimate import estimate_usage
-from motive_core.exchange import Answered, Events, Exchange, Garbage, Severed, Spoken
+from motive_core.exchange import Answered, Events, Exchange, Garbage, Severed, SeveredError, Spoken
 from motive_core.ir import Reply
 from motive_core.log_lines import LogLine
 from motive_core.metrics import Metrics
@@ -48,6 +48,14 @@ class _Work:
     made: _Made
     task: asyncio.Task[None] | None = None
     events: Events | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Spoilt:
+    """A reply up to a fault that is made on purpose, for a call that is not streamed."""
+
+    reply: Reply
+    fault: Garbage | Severed
 
 
 class Answering:
@@ -117,34 +125,50 @@ class Answering:
             _own_service(exchange),
             answer_by=self._world.clock() + deadline_s if deadline_s is not None else None,
         )
+        deadline = asyncio.timeout(deadline_s)
+
+        def hush() -> None:
+            exchange.hush()
+            with contextlib.suppress(RuntimeError):  # its first words are out, so it has no deadline any more
+                deadline.reschedule(None)
+
+        call.hush = hush
+        said: Answered | _Spoilt
         try:
             try:
-                async with asyncio.timeout(deadline_s):
-                    answered = await work.made.source.answer(call)
+                async with deadline:
+                    said = answered = await work.made.source.answer(call)
                     if not isinstance(answered, Reply) and not exchange.streams:
                         work.events = answered
-                        answered = await _collected(answered)
+                        said = await _collected(answered)
             except TimeoutError:
                 self._late(exchange)
                 return
             exchange.decided_at = self._world.clock()
             more = {name: value for name, value in call.headers.items() if name not in NO_HEADERS}
             exchange.extra_headers = {**exchange.extra_headers, **more}
-            await self._send(exchange, work, answered)
+            await self._send(exchange, work, said, call.pieces)
+        except SeveredError as severed:
+            exchange.sever(reset=severed.reset)
         except MotiveError as error:
             exchange.fail(error)
         except Exception:
             logger.exception(LogLine("source failed", exchange=exchange.exchange, source=exchange.source))
             exchange.fail(InternalError("The source failed on this call; the log has the reason."))
 
-    async def _send(self, exchange: Exchange, work: _Work, answered: Answered) -> None:
-        if isinstance(answered, Reply):
-            exchange.reply(_as_its_own(exchange, answered), "replied")
+    async def _send(
+        self, exchange: Exchange, work: _Work, said: Answered | _Spoilt, pieces: Callable[[str], Iterable[str]] | None
+    ) -> None:
+        if isinstance(said, Reply):
+            exchange.reply(_as_its_own(exchange, said), "replied", pieces=pieces)
             return
-        work.events = events = _told(exchange, answered)
+        if isinstance(said, _Spoilt):
+            exchange.spoil(_as_its_own(exchange, said.reply), said.fault)
+            return
+        work.events = events = _told(exchange, said)
         if not exchange.relay(events):
             await events.aclose()
-            await answered.aclose()  # that one has not begun, so it closes nothing
+            await said.aclose()  # that one has not begun, so it closes nothing
 
     def _late(self, exchange: Exchange) -> None:
         """A source did not answer in time: the route says what becomes of its call."""
@@ -232,7 +256,8 @@ def _as_its_own(exchange: Exchange, reply: Reply) -> Reply:
     )
 
 
-async def _collected(events: Events) -> Reply:
+async def _collected(events: Events) -> Reply | _Spoilt:
+    """What a source says, for a call that is not streamed."""
     collector = Collector()
     async with contextlib.aclosing(events):
         async for batch in events:
@@ -241,7 +266,7 @@ async def _collected(events: Events) -> Reply:
                     case Failed(error):
                         raise error
                     case Garbage() | Severed():
-                        pass
+                        return _Spoilt(collector.reply(), event)
                     case _:
                         collector.add(event)
     return collector.reply()

@@ -256,7 +256,8 @@ class Gateway:
 
     async def _models(self) -> list[ModelInfo]:
         created = int(self._started_at)
-        return [ModelInfo(session, created) for session in sorted(await self.pair.sessions())]
+        names = {*await self.pair.sessions(), *self.config.answered_models}
+        return [ModelInfo(name, created) for name in sorted(names)]
 
     # Who calls, and how often
 

@@ -179,14 +179,15 @@ class KeptReplies:
 def _without_secrets(tool: Tool) -> Tool:
     """A tool without what it is let in with elsewhere. OpenAI's API keeps none of that, either: each request has to say
     it again (reference, ``tools``: "mcp", "shell")."""
-    return tool if tool.raw is None else replace(tool, raw=_public(tool.raw))
+    return tool if tool.raw is None else replace(tool, raw=public(tool.raw))
 
 
-def _public(value: Json) -> Json:
+def public(value: Json) -> Json:
+    """A JSON value without the members that hold secrets of vendors' own tools."""
     if isinstance(value, Mapping):
-        return {name: _public(one) for name, one in value.items() if name not in _SECRET_MEMBERS}
+        return {name: public(one) for name, one in value.items() if name not in _SECRET_MEMBERS}
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_public(one) for one in value]
+        return [public(one) for one in value]
     return value
 
 

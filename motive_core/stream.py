@@ -14,7 +14,7 @@ open at once (OpenAI interleaves parallel tool calls); a part that is still open
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
@@ -122,16 +122,30 @@ type ReplyEvent = (
 )
 
 
-def replay(reply: Reply) -> Iterator[ReplyEvent]:
-    """Say a whole reply as events, one delta a part."""
+def replay(reply: Reply, pieces: Callable[[str], Iterable[str]] | None = None) -> Iterator[ReplyEvent]:
+    """Say a whole reply as events: one delta a part, or those that ``pieces`` splits its text into, which must join to
+    it again."""
     yield Started(reply.reply_id, reply.model, reply.created, extra=reply.extra, dialect=reply.dialect)
     for number, choice in enumerate(reply.choices):
         for index, part in enumerate(choice.parts):
-            yield from replay_part(number, index, part)
+            yield from replay_part(number, index, part, pieces(text_of(part)) if pieces is not None else None)
         yield ChoiceEnded(number, choice.finish_reason, choice.stop_sequence, extra=choice.extra)
     if reply.usage is not None:
         yield UsageReported(reply.usage)
     yield Finished()
+
+
+def text_of(part: Part) -> str:
+    """What is said of a part by deltas: of a tool call, its arguments. Empty for one that comes whole."""
+    match part:
+        case TextPart(text) | RefusalPart(text) | ReasoningPart(text):
+            return text
+        case ToolCallPart():
+            return part.arguments
+        case BlobPart() | OpaquePart() | ToolResultPart():
+            return ""
+        case _:
+            assert_never(part)
 
 
 def replay_part(choice: int, index: int, part: Part, pieces: Iterable[str] | None = None) -> Iterator[ReplyEvent]:

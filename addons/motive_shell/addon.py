@@ -310,6 +310,7 @@ class Motive:
             runtime.origin,
             runtime.streams,
             runtime.services,
+            runtime.connections,
             can_stream=runtime.started and request.http_version != "HTTP/1.0" and request.method != "HEAD",
         )
         exchange = await gateway.accept(incoming_of(flow, head, gateway, caller), dialect, port)

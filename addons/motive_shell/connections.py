@@ -11,6 +11,7 @@ import collections
 import contextlib
 import os
 import socket
+import struct
 from typing import Any, Final
 
 from mitmproxy.connection import Client
@@ -19,6 +20,8 @@ from mitmproxy.proxy.mode_specs import ReverseMode
 
 _BACKLOG: Final = 4096
 _UPSTREAM_CONNECTIONS: Final = 1000
+_AT_ONCE: Final = struct.pack("ii", 1, 0)
+"""As a ``linger`` of ``SO_LINGER``: closing sends a reset, and nothing more."""
 _LINGER_S: Final = 5.0
 """How long a connection that was closed may go on to send what its client has not read yet."""
 
@@ -79,6 +82,14 @@ class Connections:
         """The head of a request of this client is here."""
         if (timer := self._silent.pop(client.id, None)) is not None:
             timer.cancel()
+
+    def reset_at_end(self, client: Client) -> None:
+        """Let a client's connection end by a reset when it is closed. One of HTTP/2, which other calls share, stays as
+        it is: a stream of it that is cut off is reset by itself."""
+        writer = self._writers.get(client.id)
+        sock = writer.get_extra_info("socket") if writer is not None and client.alpn != b"h2" else None
+        if sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
 
     def left(self, client: Client) -> None:
         """A client's connection is closed. What it did not read is kept for it for a moment only: asyncio would keep

@@ -12,6 +12,7 @@ from typing import Final
 from urllib.parse import unquote_plus, urlsplit
 
 from mitmproxy import connection, http
+from mitmproxy.flow import Error
 from mitmproxy.net.http.status_codes import RESPONSES
 from mitmproxy.proxy.mode_specs import ReverseMode
 
@@ -22,6 +23,7 @@ from motive_core.exchange import Exchange, Listener, ServiceReply
 from motive_core.gateway import Gateway, Incoming
 from motive_core.origin import OriginServer, Streams
 from motive_core.origin.app import SECRET_HEADER
+from motive_shell.connections import Connections
 from motive_shell.services import Services
 
 ROLE_HEADER: Final = "x-motive-role"
@@ -114,6 +116,7 @@ class FlowPort:
     origin: OriginServer
     streams: Streams
     services: Services
+    connections: Connections
     can_stream: bool
     exchange: Exchange | None = None
     resumed: bool = False
@@ -143,6 +146,15 @@ class FlowPort:
         self.original = original
         self.promoted = True
         self.resume()
+
+    def sever(self, *, reset: bool) -> None:
+        """See ``Port``. mitmproxy ends the connection of a flow with this error when it goes on; its own ``kill`` would
+        leave it where it is held."""
+        if reset:
+            self.connections.reset_at_end(self.flow.client_conn)
+        if not self.promoted:
+            self.flow.error = Error(Error.KILLED_MESSAGE)
+            self.resume()
 
     async def ask(self, service: str | None, body: bytes | None = None) -> ServiceReply:
         """See ``Port``."""

@@ -430,6 +430,17 @@ class Config(Section):
                 raise ValueError(f"{word!r} is both a command and a join word")
         return self
 
+    @property
+    def answered_models(self) -> tuple[str, ...]:
+        """Models that sources answer at the meeting point, for lists: those that routes name. A route that takes any
+        model is there by the name of its source."""
+        named = (
+            route.answer if route.match.model is None else route.match.model
+            for route in self.routes
+            if route.answer in self.sources and route.match.listener != "forward"
+        )
+        return tuple(name for name in named if not set(name) & set("*?"))
+
     _warnings: tuple[str, ...] = PrivateAttr(())
 
     @property

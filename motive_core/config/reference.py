@@ -36,6 +36,7 @@ from motive_core.config.variables import VARIABLES
 from motive_core.settings.types import Kind
 from motive_core.sources import KINDS, AnySource
 from motive_core.sources.critique import Step
+from motive_core.sources.mock_settings import MockFault, MockPace, MockRule, MockToolCall, MockWhen
 
 _MARKS: Final = re.compile(r"(<!-- (?P<table>[a-z_]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -58,6 +59,11 @@ _MODELS: Final[Mapping[str, type[BaseModel]]] = {
     "heartbeat_match": HeartbeatMatch,
     **KINDS,
     "step": Step,
+    "mock_rule": MockRule,
+    "mock_when": MockWhen,
+    "mock_tool_call": MockToolCall,
+    "mock_pace": MockPace,
+    "mock_fault": MockFault,
 }
 
 
@@ -76,7 +82,7 @@ def _settings(model: type[BaseModel]) -> Iterator[str]:
     yield "| setting | type | default | |"
     yield "|---|---|---|---|"
     for name, field in model.model_fields.items():
-        if name == "kind":
+        if name == "kind" and len(get_args(field.annotation)) == 1:
             continue  # it is the title of the table
         cells = (f"`{field.alias or name}`", _type_of(field), _default_of(name, field), _cell(field.description))
         yield f"| {' | '.join(cells)} |"
@@ -116,7 +122,7 @@ def _default_of(name: str, field: FieldInfo) -> str:
     match value:
         case None:
             return "null"
-        case Match():
+        case Match() | MockWhen():
             return "empty"
         case BaseModel():
             return "see below"

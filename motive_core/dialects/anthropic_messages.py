@@ -49,6 +49,8 @@ class AnthropicMessages(Dialect):
     name = NAME
     default_service = "https://api.anthropic.com"
     reply_prefix = "msg_"
+    # Its SDK leaves out events of no known name (``_streaming.py``, ``Stream.__stream__``).
+    malformed_frame = b'event: content_block_delta\ndata: {"malformed\n\n'
     endpoints = (
         "POST /v1/messages",
         "POST /v1/messages/count_tokens",

@@ -73,6 +73,7 @@ class AwsDialect(Dialect):
     """The words of AWS around a body."""
 
     stream_type = EVENT_STREAM_TYPE
+    malformed_frame = b"\0\0\0\x10\0\0\0\0\0\0\0\0\0\0\0\0"  # its checksums are wrong
     default_service = "https://bedrock-runtime.us-east-1.amazonaws.com"
     error_names: ClassVar[Mapping[int, str]] = _NAMES
     """The names of errors by status. What is not among them is a ``ValidationException``, from 500 on an

@@ -130,6 +130,8 @@ class Dialect(abc.ABC):
     """Its name in config and logs: ``openai-chat``, ``anthropic-messages``."""
     stream_type: ClassVar[str] = "text/event-stream; charset=utf-8"
     """Content type of a streamed reply."""
+    malformed_frame: ClassVar[bytes] = b'data: {"malformed\n\n'
+    """What stands among the frames of such a reply and is none, but is read as one: a fault made on purpose."""
     default_service: ClassVar[str]
     """Base of the real service, scheme and host: where a call goes that came by base_url and is passed on."""
 
@@ -191,6 +193,10 @@ class Dialect(abc.ABC):
     def content_type(self, request: ChatRequest) -> str:
         """Content type of the successful reply to ``request``."""
         return self.stream_type if request.stream else JSON_TYPE
+
+    def malformed(self, request: ChatRequest) -> bytes:
+        """Bytes that make the reply to ``request`` one that cannot be read, wherever they stand in it."""
+        return self.malformed_frame if self.content_type(request) == self.stream_type else b'{"malformed'
 
     @abc.abstractmethod
     def render_error(self, error: MotiveError, request_id: str) -> bytes:

@@ -26,6 +26,7 @@ class OllamaDialect(Dialect):
     """One endpoint of Ollama's API, but for its requests."""
 
     stream_type = "application/x-ndjson"
+    malformed_frame = b'{"malformed\n'
     default_service = "http://localhost:11434"
 
     shape: ClassVar[Shape]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from motive_core.exchange.exchange import Ending, Exchange, Listener, Policy, session_header
-from motive_core.exchange.live import Answered, Events, Garbage, ReplyEvents, Severed, Spoken
+from motive_core.exchange.live import Answered, Events, Garbage, ReplyEvents, Severed, SeveredError, Spoken
 from motive_core.exchange.port import Port, ServiceReply
-from motive_core.exchange.speech import Beat, SeveredError, Speech, tokens
+from motive_core.exchange.speech import Beat, Speech, tokens
 from motive_core.exchange.told import READ_BYTES, told_error
 
 __all__ = [

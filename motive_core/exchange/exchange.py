@@ -9,7 +9,7 @@ wait long may have its head sent before its end is known: a ``Speech`` then tell
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import quote
@@ -17,7 +17,7 @@ from urllib.parse import quote
 from motive_core.dialects.base import Dialect, RequestHead
 from motive_core.errors import MotiveError
 from motive_core.estimate import estimate_usage
-from motive_core.exchange.live import Events
+from motive_core.exchange.live import Events, Garbage, Severed
 from motive_core.exchange.port import Port
 from motive_core.exchange.speech import Beat, Speech
 from motive_core.ir import ChatRequest, Choice, Part, Reply, TextPart
@@ -118,7 +118,12 @@ class Exchange:
     def _start(self, headers: dict[str, str], beat_every_s: float | None = None) -> Speech:
         token_every_s = self._token_every_s()
         self.speech = speech = Speech(
-            self.dialect, self.request, self.exchange, beat_every_s=beat_every_s, token_every_s=token_every_s
+            self.dialect,
+            self.request,
+            self.exchange,
+            beat_every_s=beat_every_s,
+            token_every_s=token_every_s,
+            sever=lambda reset: self.port.sever(reset=reset),
         )
         self.port.stream(headers, speech.chunks())
         return speech
@@ -136,8 +141,9 @@ class Exchange:
             self._timer.cancel()
             self._timer = None
 
-    def reply(self, reply: Reply, ending: Ending) -> bool:
-        """Send a whole reply, in one write unless the route paces it. Gives False if the exchange had ended before."""
+    def reply(self, reply: Reply, ending: Ending, *, pieces: Callable[[str], Iterable[str]] | None = None) -> bool:
+        """Send a whole reply, in one write unless the route paces it. ``pieces`` splits a text into the deltas in which
+        it is streamed. Gives False if the exchange had ended before."""
         if self.ending is not None:
             return False
         self.status = 200
@@ -154,13 +160,15 @@ class Exchange:
             self.end(ending)
             self._start(headers).say(reply)
             return True
-        if self.request.stream:
-            body = self.dialect.encoder(self.request).encode_all(replay(reply))
-        else:
-            body = self.dialect.render_reply(self.request, reply)
+        body = self._body(reply, pieces)
         self.end(ending)
         self.port.respond(200, headers, body)
         return True
+
+    def _body(self, reply: Reply, pieces: Callable[[str], Iterable[str]] | None = None) -> bytes:
+        if self.request.stream:
+            return self.dialect.encoder(self.request).encode_all(replay(reply, pieces))
+        return self.dialect.render_reply(self.request, reply)
 
     @property
     def streams(self) -> bool:
@@ -178,6 +186,46 @@ class Exchange:
         speech = self.speech or self._start(self.headers(), beat.every_s if beat is not None else None)
         speech.relay(events)
         return True
+
+    def spoil(self, reply: Reply, fault: Garbage | Severed) -> bool:
+        """Reply with half of the bytes of a whole reply, and this behind them: a fault that is made on purpose. Gives
+        False if the exchange had ended before."""
+        if self.ending is not None:
+            return False
+        if isinstance(fault, Severed) and not self.port.can_stream:
+            return self.sever(reset=fault.reset)
+        self.status = 200
+        self.end("replied")
+        body = self._body(reply)
+        half, headers = body[: len(body) // 2], self.headers()
+        if isinstance(fault, Severed):
+            (self.speech or self._start(headers)).spoil(half, fault)
+        elif self.speech is not None:
+            self.speech.spoil(half + fault.data, None)
+        else:
+            self.port.respond(200, headers, half + fault.data)
+        return True
+
+    def sever(self, *, reset: bool) -> bool:
+        """End the client's connection without a reply, or with no more of one: another such fault. Gives False if the
+        exchange had ended before."""
+        if self.ending is not None:
+            return False
+        self.end("failed")
+        if self.speech is not None:
+            self.speech.spoil(b"", Severed(reset))
+        else:
+            self.port.sever(reset=reset)
+        return True
+
+    def hush(self) -> None:
+        """Show no sign of life any more while it waits."""
+        self._beat = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self.speech is not None:
+            self.speech.hush()
 
     def fail(self, error: MotiveError) -> bool:
         """End with an error in the caller's dialect. Gives False if the exchange had ended before."""

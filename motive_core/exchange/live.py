@@ -21,7 +21,18 @@ class Garbage:
 
 @dataclass(frozen=True, slots=True)
 class Severed:
-    """The connection ends here, in the middle of the reply: another such fault."""
+    """The connection ends here, in the middle of the reply: another such fault. ``reset``: not by an orderly end."""
+
+    reset: bool = False
+
+
+class SeveredError(Exception):
+    """The same, as an exception: raised by a source, before there is any reply; by the bytes of a reply, where they are
+    to end in the middle."""
+
+    def __init__(self, *, reset: bool = False) -> None:
+        super().__init__("severed on purpose")
+        self.reset = reset
 
 
 type ReplyEvents = AsyncGenerator[Sequence[ReplyEvent]]

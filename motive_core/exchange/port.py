@@ -39,6 +39,12 @@ class Port(Protocol):
         place of the request's own."""
         ...
 
+    def sever(self, *, reset: bool) -> None:
+        """End the client's connection (in HTTP/2: the stream of this call), without a reply or in the middle of one;
+        ``reset``: not by an orderly end. Where a reply is being streamed, that ends when its chunks raise
+        ``SeveredError``, which they must do then."""
+        ...
+
     async def ask(self, service: str | None, body: bytes | None = None) -> ServiceReply:
         """Ask the real service for a call whose reply is being streamed already, so that it cannot be passed through
         any more. The arguments are those of ``pass_through``.

@@ -13,11 +13,11 @@ import logging
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, assert_never
+from typing import Final, Never, assert_never
 
 from motive_core.dialects.base import Dialect, Encoder
 from motive_core.errors import InternalError, MotiveError, UpstreamError
-from motive_core.exchange.live import Events, Garbage, Severed, Spoken
+from motive_core.exchange.live import Events, Garbage, Severed, SeveredError, Spoken
 from motive_core.exchange.port import ServiceReply
 from motive_core.exchange.told import READ_BYTES, told_error
 from motive_core.ir import ChatRequest, Reply, TextPart
@@ -27,10 +27,6 @@ logger = logging.getLogger(__name__)
 
 SPACE: Final = b" "
 """May stand before a JSON value any number of times (RFC 8259, section 2)."""
-
-
-class SeveredError(Exception):
-    """The connection of a reply is to end in the middle of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +58,22 @@ class _Live:
     events: Events
 
 
-type _End = _Said | _Broken | _Passed | _Live
+@dataclass(frozen=True, slots=True)
+class _Spoilt:
+    said: bytes
+    severed: Severed | None
+
+
+type _End = _Said | _Broken | _Passed | _Live | _Spoilt
 
 
 class Speech:
     """The body of one reply. ``beat_every_s`` is the time between two signs of life while there is no reply,
-    ``token_every_s`` that between two tokens of one that is paced; ``exchange`` is the id that errors name.
+    ``token_every_s`` that between two tokens of one that is paced; ``exchange`` is the id that errors name. ``sever``
+    is told of a connection that is to end in the middle, and whether by a reset, before ``chunks`` raises.
 
-    How it ends is said once, by ``say``, ``relay``, ``fail`` or ``pass_on``, before or after its first byte was taken.
+    How it ends is said once, by ``say``, ``relay``, ``fail``, ``pass_on`` or ``spoil``, before or after its first byte
+    was taken.
     """
 
     def __init__(
@@ -80,12 +84,14 @@ class Speech:
         *,
         beat_every_s: float | None = None,
         token_every_s: float | None = None,
+        sever: Callable[[bool], None] = lambda reset: None,
     ) -> None:
         self._dialect = dialect
         self._request = request
         self._exchange = exchange
         self._beat_every_s = beat_every_s
         self._token_every_s = token_every_s
+        self._sever = sever
         self._end: _End | None = None
         self._known = asyncio.Event()
         self._cut: MotiveError | None = None
@@ -107,6 +113,15 @@ class Speech:
         """The real service answers: ``ask`` asks it, and raises ``UpstreamError`` if it does not."""
         self._finish(_Passed(ask))
 
+    def spoil(self, said: bytes, severed: Severed | None) -> None:
+        """These bytes are in the place of a reply, and the connection ends there if it is ``severed``: a fault that is
+        made on purpose."""
+        self._finish(_Spoilt(said, severed))
+
+    def hush(self) -> None:
+        """Show no sign of life any more."""
+        self._beat_every_s = None
+
     def _finish(self, end: _End) -> None:
         assert self._end is None
         self._end = end
@@ -126,12 +141,12 @@ class Speech:
         return True
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """The bytes, as they become due. To be read once."""
+        """The bytes, as they become due. To be read once. Raises ``SeveredError`` where the connection is to end."""
         encoder = self._dialect.encoder(self._request) if self._request.stream else None
         while self._end is None:
             if await _set_within(self._known, self._beat_every_s):
                 break
-            if data := encoder.heartbeat() if encoder is not None else SPACE:
+            if self._beat_every_s is not None and (data := encoder.heartbeat() if encoder is not None else SPACE):
                 yield data
         match self._end:
             case None:
@@ -153,6 +168,10 @@ class Speech:
                     # Where the client is gone, this task may not wait: they are being closed where they are read.
                     with contextlib.suppress(RuntimeError):
                         await events.aclose()
+            case _Spoilt(said, severed):
+                yield said
+                if severed is not None:
+                    self._break(severed)
             case _:
                 assert_never(self._end)
 
@@ -192,7 +211,7 @@ class Speech:
                     done, _ = await asyncio.wait(
                         (batch, interrupted), timeout=self._beat_every_s, return_when=asyncio.FIRST_COMPLETED
                     )
-                    if not done and (data := encoder.heartbeat()):
+                    if not done and self._beat_every_s is not None and (data := encoder.heartbeat()):
                         yield data
                 if self._cut is not None:
                     raise self._cut
@@ -202,8 +221,9 @@ class Speech:
                 ended = any(isinstance(one, Finished | Failed) for one in spoken)
                 if data := self._encoded(spoken, encoder):
                     yield data
-                if any(isinstance(one, Severed) for one in spoken):
-                    raise SeveredError
+                for one in spoken:
+                    if isinstance(one, Severed):
+                        self._break(one)
         except MotiveError as error:
             self._cut = error
             yield encoder.encode(Failed(error))
@@ -219,6 +239,10 @@ class Speech:
                 # It must have let go of the events before they can be closed.
                 batch.cancel()
                 await asyncio.wait((batch,))
+
+    def _break(self, severed: Severed) -> Never:
+        self._sever(severed.reset)
+        raise SeveredError(reset=severed.reset)
 
     def _encoded(self, spoken: Sequence[Spoken], encoder: Encoder) -> bytes:
         data = bytearray()

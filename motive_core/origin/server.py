@@ -17,6 +17,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from motive_core.errors import UpstreamError
+from motive_core.exchange import SeveredError
 
 _START_TIMEOUT_S = 10.0
 _STOP_TIMEOUT_S = 2.0
@@ -29,8 +30,9 @@ class _Server(uvicorn.Server):
 
 
 def _is_defect(record: logging.LogRecord) -> bool:
-    """A reply ends without its end if its service cut it off: its client is to see that, and it is no fault of ours."""
-    return record.exc_info is None or not isinstance(record.exc_info[1], UpstreamError)
+    """A reply ends without its end if its service cut it off, or if that is done on purpose: its client is to see it,
+    and it is no fault of ours."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], UpstreamError | SeveredError)
 
 
 class OriginServer:

@@ -7,7 +7,7 @@ said; how that becomes bytes, who waits for it, and what happens if it takes too
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Final, Protocol
 
@@ -27,7 +27,10 @@ class Call:
     ``exchange`` is the id of the call, ``session`` that of its session, ``arrived_at`` in Unix seconds. ``own`` is the
     real service that the app meant, with the app's own credentials; None if there is none. What a source puts into
     ``headers`` (lower-case names) before it gives its answer stands in the head of the reply. ``answer_by`` is when the
-    call is taken away from a source that has not said a word, by the clock of its ``World``; None: never.
+    call is taken away from a source that has not said a word, by the clock of its ``World``; None: never. ``pieces``
+    splits the texts of a whole reply into the deltas in which they are streamed, by default one each. ``hush``, to be
+    called at any time, makes the call silent from then on, and free of its route's deadline: nothing shows that it
+    lives.
     """
 
     request: ChatRequest
@@ -38,6 +41,8 @@ class Call:
     own: Upstream | None = None
     headers: dict[str, str] = field(default_factory=dict)
     answer_by: float | None = None
+    pieces: Callable[[str], Iterable[str]] | None = None
+    hush: Callable[[], None] = lambda: None
 
 
 class Source(Protocol):
@@ -47,7 +52,8 @@ class Source(Protocol):
         """A reply, or the events of one that is being said. Model and id of it may be empty: then they are the call's.
         What gives a reply in time is done when it is cancelled, or its events are closed.
 
-        Raises ``MotiveError``, as the events do, which the app sees in its own dialect.
+        Raises ``MotiveError``, as the events do, which the app sees in its own dialect, and ``SeveredError``, by which
+        its connection ends.
         """
         ...
 

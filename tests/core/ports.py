@@ -20,6 +20,8 @@ class FakePort:
     body: bytes = b""
     chunks: AsyncIterator[bytes] | None = None
     streamed: asyncio.Event = field(default_factory=asyncio.Event)
+    reset: bool | None = None
+    """How the connection was severed, if it was."""
     service: str | None = None
     passed: bytes | None = None
     """The body that took the place of the request's own when it was passed on."""
@@ -38,6 +40,10 @@ class FakePort:
     def pass_through(self, service: str | None, body: bytes | None = None) -> None:
         self.told.append("pass")
         self.service, self.passed = service, body
+
+    def sever(self, *, reset: bool) -> None:
+        self.told.append("sever")
+        self.reset = reset
 
     async def ask(self, service: str | None, body: bytes | None = None) -> ServiceReply:
         self.told.append("ask")
