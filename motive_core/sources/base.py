@@ -25,8 +25,10 @@ class Call:
     """What a source is asked.
 
     ``exchange`` is the id of the call, ``session`` that of its session, ``arrived_at`` in Unix seconds. ``own`` is the
-    real service that the app meant, with the app's own credentials; None if there is none. What a source puts into
-    ``headers`` (lower-case names) before it gives its answer stands in the head of the reply.
+    real service that the app meant, with the app's own credentials; None if there is none. ``client`` tells who calls:
+    it is the same for each call of one credential, or of one address if there is none, and holds no secret. ``retry``
+    tells that the call is marked as another try of one before. What a source puts into ``headers`` (lower-case names)
+    before it gives its answer stands in the head of the reply.
     """
 
     request: ChatRequest
@@ -35,6 +37,8 @@ class Call:
     session: str
     arrived_at: float
     own: Upstream | None = None
+    client: str = ""
+    retry: bool = False
     headers: dict[str, str] = field(default_factory=dict)
 
 
