@@ -102,7 +102,7 @@ class Answering:
             return
         self._held.add(exchange)
         made.calls += 1
-        exchange.source = made.settings.model_fields["kind"].default
+        exchange.source = type(made.settings).model_fields["kind"].default
         work = self._works[exchange.exchange] = _Work(made)
         task = self._spawn(self._work(exchange, work, deadline_s, retry=retry))
         if not task.done():

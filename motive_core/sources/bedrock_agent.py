@@ -21,7 +21,7 @@ from motive_core.sources.base import Call, Source, SourceSettings, World
 from motive_core.sources.bedrock_agent_asked import FileUse, asked_of
 from motive_core.sources.bedrock_agent_client import AgentClient
 from motive_core.sources.bedrock_agent_errors import INSTALL
-from motive_core.sources.bedrock_agent_session import session_of
+from motive_core.sources.bedrock_agent_session import Origin, session_of
 from motive_core.sources.bedrock_agent_told import CitationsForm, Telling, Told, batches
 from motive_core.sources.bedrock_agent_turns import Turns, key_of
 from motive_core.stream import Collector, PartDelta, ReplyEvent, replay
@@ -58,7 +58,7 @@ class BedrockAgent(SourceSettings):
     endpoint_url: Service | None = Field(
         default=None, description="Another endpoint than the region's own: a VPC's, or that of a test."
     )
-    session_from: tuple[Literal["body", "header", "first_message"], ...] = Field(
+    session_from: tuple[Origin, ...] = Field(
         default=("body", "header", "first_message"),
         description="Where a call's session is looked for, in this order whatever is listed; where nothing is found, "
         "it is a new one.",
@@ -124,9 +124,9 @@ class BedrockAgentSource:
         """See ``Source``. The first words decide whether the agent answers at all: until then another one may be
         asked."""
         settings, request = self._settings, call.request
-        asked = asked_of(request, settings.file_use)
         agent = f"{settings.agent_id}/{settings.agent_alias_id}"
         session = session_of(call, settings.session_from, settings.session_header, agent)
+        asked = asked_of(request, settings.file_use, self._turns.waiting(session))
         call.headers[settings.session_header] = session
         params = {
             "agentId": settings.agent_id,
@@ -190,7 +190,9 @@ class BedrockAgentSource:
             last = list(batches(iter(pending)))
             size += sum(_add(collector, batch) for batch in last)
             # Before the last words go out: whoever misses them may come again for them.
-            self._turns.keep(key, collector.reply(), size)
+            reply = collector.reply()
+            self._turns.keep(key, reply, size)
+            self._turns.wait_for(how.session, reply)
         for batch in last:
             yield batch
 

@@ -16,9 +16,9 @@ from typing import Any, Final, Literal
 
 from motive_core.errors import BadRequestError, PayloadTooLargeError
 from motive_core.ir import BlobPart, ChatRequest, OpaquePart, RefusalPart, TextPart
-from motive_core.sources.bedrock_agent_calls import new_messages, results_of
+from motive_core.sources.bedrock_agent_calls import Waiting, new_messages, results_of
 
-type FileUse = Literal["chat", "code_interpreter"]
+FileUse = Literal["chat", "code_interpreter"]
 
 _FILES: Final = 5
 _FILES_BYTES: Final = 10 * 1024 * 1024
@@ -44,8 +44,9 @@ _TYPES: Final = {
 _S3: Final = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/.{1,1024}")
 
 
-def asked_of(request: ChatRequest, file_use: FileUse) -> dict[str, Any]:
-    """``inputText`` and ``sessionState``, as far as there is something to say. Raises ``MotiveError`` if there is
+def asked_of(request: ChatRequest, file_use: FileUse, waiting: Waiting) -> dict[str, Any]:
+    """``inputText`` and ``sessionState``, as far as there is something to say. ``waiting`` is what the agent waits for
+    in this session, as far as that is known. Raises ``MotiveError`` if there is
     nothing, and for what an agent cannot be given."""
     text = "\n\n".join(_texts(request))
     files = [_file(blob, number, file_use) for number, blob in enumerate(_blobs(request), 1)]
@@ -54,7 +55,7 @@ def asked_of(request: ChatRequest, file_use: FileUse) -> dict[str, Any]:
     size = sum(len(one["source"].get("byteContent", {}).get("data", b"")) for one in files)
     if size > _FILES_BYTES:
         raise PayloadTooLargeError(f"An agent takes at most {_FILES_BYTES} bytes of files in one turn.")
-    state = results_of(request, text)
+    state = results_of(request, text, waiting)
     asked: dict[str, Any] = {}
     if text and not state:
         asked["inputText"] = text

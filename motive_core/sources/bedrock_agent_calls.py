@@ -60,6 +60,10 @@ class Invocation:
         return _PREFIX + base64.urlsafe_b64encode(to_json(facts)).rstrip(b"=").decode()
 
 
+type Waiting = Mapping[str, Sequence[Invocation]]
+"""What an agent waits for, by the name of the tool: for clients that keep no ids (Ollama's)."""
+
+
 def invocation_of(call_id: str) -> Invocation | None:
     """The other way; None for the id of anything else."""
     if not call_id.startswith(_PREFIX):
@@ -137,32 +141,30 @@ def new_messages(request: ChatRequest) -> Sequence[Message]:
 
 
 def called(request: ChatRequest) -> list[Invocation]:
-    """The invocations that the newest results are of."""
-    return [known for known, _ in _results(request)]
+    """The invocations that the newest results are of, as far as their ids tell."""
+    return [known for known, _ in _results(request, {})]
 
 
-def _results(request: ChatRequest) -> list[tuple[Invocation, ToolResultPart]]:
+def _results(request: ChatRequest, waiting: Waiting) -> list[tuple[Invocation, ToolResultPart]]:
     told = [part for message in new_messages(request) for part in message.parts if isinstance(part, ToolResultPart)]
-    return [(known, part) for part in told if (known := _known(part, request)) is not None]
+    # Of several calls of one tool, the first result is the first one's.
+    left = {name: list(invocations) for name, invocations in waiting.items()}
+    found = []
+    for part in told:
+        known = invocation_of(part.call_id)
+        named = left.get(part.name or part.call_id)
+        if known is None and named:
+            known = named.pop(0)
+        if known is not None:
+            found.append((known, part))
+    return found
 
 
-def _known(result: ToolResultPart, request: ChatRequest) -> Invocation | None:
-    if (found := invocation_of(result.call_id)) is not None:
-        return found
-    # A client that keeps no ids names the tool: its call stands in the history, if it kept that one's.
-    name = result.name or result.call_id
-    for message in reversed(request.messages):
-        for part in reversed(message.parts):
-            if isinstance(part, ToolCallPart) and part.name == name and (found := invocation_of(part.call_id)):
-                return found
-    return None
-
-
-def results_of(request: ChatRequest, more: str) -> dict[str, Any]:
+def results_of(request: ChatRequest, more: str, waiting: Waiting) -> dict[str, Any]:
     """``sessionState`` with the newest results; empty if there are none. ``more`` is what the user says beside them,
     which the service would ignore: it goes to the last result. Raises ``BadRequestError`` for results that are of no
     call of an agent's, or of several of its turns."""
-    results = _results(request)
+    results = _results(request, waiting)
     told = sum(isinstance(part, ToolResultPart) for message in new_messages(request) for part in message.parts)
     if not told:
         return {}

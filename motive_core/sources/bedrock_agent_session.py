@@ -18,7 +18,7 @@ from motive_core.ir import Json, Message, ToolResultPart
 from motive_core.sources.base import Call
 from motive_core.sources.bedrock_agent_calls import called
 
-type Origin = Literal["body", "header", "first_message"]
+Origin = Literal["body", "header", "first_message"]
 
 FIELD: Final = "session_id"
 _VALID: Final = re.compile(r"[0-9a-zA-Z._:-]{2,100}")

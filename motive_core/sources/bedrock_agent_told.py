@@ -48,7 +48,7 @@ from motive_core.stream import (
 
 logger = logging.getLogger(__name__)
 
-type CitationsForm = Literal["native", "text", "off"]
+CitationsForm = Literal["native", "text", "off"]
 
 _BODIES: Final = frozenset({"openai-chat", "openai-completions", "openai-responses", "anthropic-messages"})
 """Dialects whose clients take a member of the reply that they don't know."""
