@@ -107,9 +107,14 @@ def calls_of(payload: Mapping[str, Any], session: str, offered: Sequence[str]) -
 def _named(wanted: Invocation, offered: Sequence[str]) -> str:
     """The name of the tool. One that the user is to confirm is not one to be run."""
     before = "confirm_" if wanted.kind == _CONFIRM else ""
-    plain = _NAME.sub("_", "_".join(wanted.target)).strip("_") or "action"
-    names = [f"{before}{_NAME.sub('_', wanted.group)}__{plain}", f"{before}{plain}"]
+    plain = "_".join([word for one in wanted.target if (word := _word(one))]) or "action"
+    names = [f"{before}{_word(wanted.group)}__{plain}", f"{before}{plain}"]
     return next((name for name in names if name in offered), names[1])
+
+
+def _word(text: str) -> str:
+    """In letters that every vendor's names of tools have."""
+    return _NAME.sub("_", text).strip("_")
 
 
 def _values(parameters: Any) -> dict[str, Json]:

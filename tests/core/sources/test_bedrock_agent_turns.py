@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,6 +37,9 @@ from tests.e2e.bedrock_agent_service import (
 )
 
 PATHS = {"openai-chat": "/v1/chat/completions", "anthropic-messages": "/v1/messages", "cohere-chat": "/v2/chat"}
+
+
+AT = {"kind": "bedrock_agent", "agent_id": AGENT, "agent_alias_id": ALIAS, "region": REGION}
 
 
 @dataclass
@@ -113,14 +117,7 @@ async def agents(agent: BedrockAgentService, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    at = {
-        "kind": "bedrock_agent",
-        "endpoint_url": agent.url,
-        "agent_id": AGENT,
-        "agent_alias_id": ALIAS,
-        "region": REGION,
-        "attempts": 2,
-    }
+    at = {**AT, "endpoint_url": agent.url, "attempts": 2}
     sources = {
         "agent": at,
         "asked": {**at, "trace": "on_request"},
@@ -243,7 +240,6 @@ class TestRetries:
         await agents.post(said("Book a flight, False"))
         assert len(agent.asked) == 3
 
-    @pytest.mark.parametrize("stream", [False, True])
     @pytest.mark.parametrize(
         ("step", "code", "again"),
         [
@@ -258,16 +254,17 @@ class TestRetries:
             (Refuse(404, "ResourceNotFoundException", "x"), (404, "resource_not_found"), False),
             (Refuse(400, "ValidationException", "x"), (400, "validation"), False),
         ],
-        ids=str,
+        ids=lambda value: getattr(value, "name", type(value).__name__.lower()),
     )
-    async def test_only_what_the_agent_has_not_begun_may_be_tried_again(  # noqa: PLR0917  # each is a fixture or a case
-        self, agent: BedrockAgentService, agents: Agents, step: Step, code: tuple[int, str], again: bool, stream: bool
+    async def test_only_what_the_agent_has_not_begun_may_be_tried_again(
+        self, agent: BedrockAgentService, agents: Agents, step: Step, code: tuple[int, str], again: bool
     ) -> None:
         agent.script = says(step)
-        heard = await agents.post(said("Do it", stream=stream))
-        assert heard.code == code
-        assert (heard.headers.get("x-should-retry") != "false", "retry-after" in heard.headers) == (again, again)
-        assert len(agent.asked) == (2 if again else 1)
+        for number, stream in enumerate((False, True), 1):
+            heard = await agents.post(said("Do it", stream=stream))
+            assert heard.code == code
+            assert (heard.headers.get("x-should-retry") != "false", "retry-after" in heard.headers) == (again, again)
+            assert len(agent.asked) == number * (2 if again else 1)
 
     async def test_a_refusal_that_passes_is_not_told(self, agent: BedrockAgentService, agents: Agents) -> None:
         busy = [Refuse(429, "ThrottlingException", "x")]
@@ -309,6 +306,16 @@ class TestFailures:
         assert heard.code == (503, "aws_credentials_missing") and heard.headers["x-should-retry"] == "false"
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
         assert (await agents.post(said("Hi"))).status == 200
+
+    async def test_the_extra_is_missing(
+        self, agents: Agents, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "boto3", None)
+        monkeypatch.delitem(sys.modules, "motive_core.sources.bedrock_agent_boto", raising=False)
+        heard = await agents.post(said("Hi"))
+        assert heard.code == (503, "extra_missing") and "pip install 'boto3>=1.40,<2'" in heard.text
+        Gateway(Config.model_validate({"sources": {"a": AT}}))
+        assert "needs the extra 'bedrock'" in caplog.text
 
     async def test_calls_beyond_the_limit_wait(self, agent: BedrockAgentService, agents: Agents) -> None:
         heard = await asyncio.gather(*[agents.post(said(f"n {number}", "few-x")) for number in range(12)])
