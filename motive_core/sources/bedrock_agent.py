@@ -19,10 +19,11 @@ from motive_core.log_lines import LogLine
 from motive_core.settings.types import Count, HeaderName, Kind, Seconds, Service, Text
 from motive_core.sources.base import Call, Source, SourceSettings, World
 from motive_core.sources.bedrock_agent_asked import FileUse, asked_of
+from motive_core.sources.bedrock_agent_citations import form_of
 from motive_core.sources.bedrock_agent_client import AgentClient
 from motive_core.sources.bedrock_agent_errors import INSTALL
 from motive_core.sources.bedrock_agent_session import Origin, session_of
-from motive_core.sources.bedrock_agent_told import CitationsForm, Telling, Told, batches
+from motive_core.sources.bedrock_agent_told import Telling, Told, batches
 from motive_core.sources.bedrock_agent_turns import Turns, key_of
 from motive_core.stream import Collector, PartDelta, ReplyEvent, replay
 
@@ -77,7 +78,7 @@ class BedrockAgent(SourceSettings):
         description="Let the agent stream its answer to calls that stream; its role must be allowed to stream from its "
         "model. Else the answer comes from Bedrock in one piece, and is told word by word.",
     )
-    citations: CitationsForm = Field(
+    citations: Literal["native", "text", "off"] = Field(
         default="native",
         description="`native`: as the caller's dialect has them, or as a list under the answer where it has none; "
         "`text`: always as that list.",
@@ -144,7 +145,8 @@ class BedrockAgentSource:
             offered=[tool.name for tool in request.tools],
             word_by_word=request.stream,
             thoughts=settings.trace == "reasoning" or (settings.trace == "on_request" and _wants_trace(call)),
-            citations=settings.citations,
+            cites=settings.citations != "off",
+            form=form_of(request) if settings.citations == "native" else None,
         )
         events = self._events(call, params, how)
         await anext(events)

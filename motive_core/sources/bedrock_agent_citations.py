@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-from motive_core.ir import Json
+from motive_core.ir import BlobPart, ChatRequest, Json, Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +205,7 @@ def _cohere(citations: Sequence[Citation]) -> dict[str, Json]:
     }
 
 
-FORMS: Final[Mapping[str, Form]] = {
+_FORMS: Final[Mapping[str, Form]] = {
     "openai-chat": Form(of_choice=_openai_chat),
     "openai-responses": Form(of_text=_openai_responses),
     "anthropic-messages": Form(of_text=_anthropic),
@@ -215,6 +215,23 @@ FORMS: Final[Mapping[str, Form]] = {
     "cohere-chat": Form(of_choice=_cohere),
 }
 """By dialect; the others have none."""
+
+
+def form_of(request: ChatRequest) -> Form | None:
+    """How citations are told to the caller; None if its dialect has no place for them. Converse has another block in
+    the place of the text's for them, which an app that has not asked for citations would not look into."""
+    if request.dialect == "bedrock-converse" and not any(map(_wants_citations, request.messages)):
+        return None
+    return _FORMS.get(request.dialect)
+
+
+def _wants_citations(message: Message) -> bool:
+    for part in message.parts:
+        document = part.extra.get("document") if isinstance(part, BlobPart) else None
+        citations = document.get("citations") if isinstance(document, Mapping) else None
+        if isinstance(citations, Mapping) and citations.get("enabled") is True:
+            return True
+    return False
 
 
 def as_list(citations: Iterable[Citation]) -> str:

@@ -12,7 +12,7 @@ import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from pydantic_core import to_json
 
@@ -30,7 +30,7 @@ from motive_core.ir import (
 )
 from motive_core.log_lines import LogLine
 from motive_core.sources.bedrock_agent_calls import calls_of
-from motive_core.sources.bedrock_agent_citations import FORMS, Attributions, as_list
+from motive_core.sources.bedrock_agent_citations import Attributions, Form, as_list
 from motive_core.sources.bedrock_agent_errors import nothing_said
 from motive_core.sources.bedrock_agent_session import FIELD
 from motive_core.sources.bedrock_agent_trace import blocks, failure, kind_of, spent, thought
@@ -48,8 +48,6 @@ from motive_core.stream import (
 
 logger = logging.getLogger(__name__)
 
-CitationsForm = Literal["native", "text", "off"]
-
 _BODIES: Final = frozenset({"openai-chat", "openai-completions", "openai-responses", "anthropic-messages"})
 """Dialects whose clients take a member of the reply that they don't know."""
 _WORD: Final = re.compile(r"\s*\S+|\s+\Z")
@@ -60,7 +58,8 @@ _BATCH: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Telling:
-    """How a reply is to be told. ``dialect`` is the caller's; ``offered`` the names of its tools."""
+    """How a reply is to be told. ``dialect`` is the caller's; ``offered`` the names of its tools. ``cites`` is whether
+    citations are told at all, ``form`` how, or None for a list under the answer."""
 
     exchange: str
     session: str
@@ -68,7 +67,8 @@ class Telling:
     offered: Sequence[str]
     word_by_word: bool
     thoughts: bool
-    citations: CitationsForm
+    cites: bool
+    form: Form | None
 
 
 class Told:
@@ -76,7 +76,6 @@ class Told:
 
     def __init__(self, how: Telling) -> None:
         self._how = how
-        self._form = FORMS.get(how.dialect) if how.citations == "native" else None
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._parts = 0
         self._open: type[Part] | None = None
@@ -92,7 +91,7 @@ class Told:
 
     def started(self) -> Started:
         """The first event."""
-        owned = self._form is not None or self._how.dialect in _BODIES
+        owned = self._how.form is not None or self._how.dialect in _BODIES
         return Started(
             "",
             "",
@@ -121,14 +120,15 @@ class Told:
         if not (self._has_answer or self._calls or self._files):
             raise nothing_said()
         yield from self._say(self._decoder.decode(b"", final=True))
-        citations = self._attributions.of("".join(self._answer)) if self._how.citations != "off" else []
+        citations = self._attributions.of("".join(self._answer)) if self._how.cites else []
         of_text: dict[str, Json] = {}
         of_choice: dict[str, Json] = {}
-        if citations and self._form is None:
+        form = self._how.form
+        if citations and form is None:
             yield from self._say(as_list(citations))
-        elif citations and self._form is not None:
-            of_text = self._form.of_text(citations) if self._form.of_text is not None else {}
-            of_choice = self._form.of_choice(citations) if self._form.of_choice is not None else {}
+        elif citations and form is not None:
+            of_text = form.of_text(citations) if form.of_text is not None else {}
+            of_choice = form.of_choice(citations) if form.of_choice is not None else {}
         yield from self._close(of_text)
         handed_over: tuple[Part, ...] = (*self._files, *self._calls)
         for part in handed_over:

@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import anthropic
 import httpx
+import openai
 import pytest
 
 from tests.e2e.bedrock_agent_service import (
@@ -26,13 +28,15 @@ from tests.e2e.bedrock_agent_service import (
     Step,
     Wait,
     chunk,
+    citation,
     echo,
     function,
     return_control,
     trace,
     usage,
 )
-from tests.e2e.clients import Link
+from tests.e2e.clients import Link, anthropic_client, openai_client
+from tests.e2e.conftest import StartProxy
 from tests.e2e.proxy import Proxy
 from tests.e2e.voices import VOICES, ToolSpec, Voice
 
@@ -44,6 +48,8 @@ EACH = pytest.mark.parametrize("speaks", VOICES, ids=lambda voice: voice.dialect
 STREAMED = pytest.mark.parametrize("streamed", [True, False], ids=["stream", "whole"])
 WAYS = pytest.mark.parametrize("way", ["meeting", "forward"])
 OPENAI = next(voice for voice in VOICES if voice.dialect == "openai-chat")
+CITING = {"openai-chat", "openai-responses", "anthropic-messages", "bedrock-invoke", "gemini", "cohere-chat"}
+"""Dialects with a place for citations beside the text."""
 CALLERS = [voice for voice in VOICES if voice.can.calls == "native"]
 
 
@@ -307,3 +313,62 @@ async def test_the_first_words_come_before_the_last_ones_are_known(agent: Bedroc
     assert [one for one in deltas if one] == ["Once", " upon", " a", " time."]
     assert agent.asked[0].body["streamingConfigurations"] == {"streamFinalResponse": True}
     assert agent.asked[0].body["enableTrace"] is False
+
+
+@pytest.mark.parametrize("speaks", VOICES, ids=lambda voice: voice.dialect)
+@STREAMED
+async def test_sdks_read_citations(
+    agent: BedrockAgentService, link: Link, speaks: type[Voice], streamed: bool, session: str
+) -> None:
+    agent.script = says(
+        chunk("The answer is 42.", citation("is 42", 11, "https://example.org/guide.html", "It is 42."))
+    )
+    voice = speaks(link, session, streamed=streamed)
+    try:
+        voice.add_user("Why?")
+        heard = await voice.send()
+        voice.add_user("Sure?")  # what the SDK made of the reply can be sent back
+        again = await voice.send()
+    finally:
+        await voice.close()
+    listed = "\n\n[1] guide.html: https://example.org/guide.html"
+    assert heard.text == "The answer is 42." + ("" if speaks.dialect in CITING else listed)
+    assert again.text == heard.text
+
+
+async def test_an_sdk_that_tries_again_does_not_make_the_agent_act_twice(
+    agent: BedrockAgentService, link: Link
+) -> None:
+    for steps in ((chunk("I book"), Cut()), (Refuse(500, "InternalServerException", "Oops"),)):
+        agent.asked.clear()
+        agent.script = says(*steps)
+        async with openai_client(link, max_retries=2) as client:
+            with pytest.raises(openai.APIStatusError):
+                await client.chat.completions.create(model="m", messages=[{"role": "user", "content": "Book!"}])
+        async with anthropic_client(link, max_retries=2) as other:
+            with pytest.raises(anthropic.APIStatusError):
+                await other.messages.create(model="m", max_tokens=9, messages=[{"role": "user", "content": "Book!"}])
+        assert len(agent.asked) == 2
+
+
+async def test_the_process_ends_in_the_middle_of_turns(agent: BedrockAgentService, start_proxy: StartProxy) -> None:
+    config = {"routes": [{"match": {}, "answer": "bedrock_agent"}]}
+    env = {**agent.env, "AWS_ENDPOINT_URL_BEDROCK_AGENT_RUNTIME": agent.url}
+    proxy = start_proxy(config=config, env=env)
+    gate = Wait()
+    agent.script = lambda asked: [gate] if asked.text == "whole" else [chunk("Once "), Wait()]
+    whole = asyncio.create_task(post(Link(proxy), said("whole")))
+    assert await asyncio.to_thread(gate.reached.wait, 20)
+    async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
+        url = f"{proxy.meeting}/v1/chat/completions"
+        async with client.stream("POST", url, json=said("streamed", stream=True)) as reply:
+            lines = aiter(reply.aiter_lines())
+            while "Once" not in await anext(lines):
+                pass
+            assert await asyncio.to_thread(proxy.terminate) < 5
+            rest = [line async for line in lines]
+    assert "shutting down" in "".join(rest)
+    refused = await whole
+    assert refused.status_code == 503 and "shutting down" in refused.text
+    for asked in agent.asked:
+        assert await asyncio.to_thread(asked.lost.wait, 10)

@@ -27,7 +27,7 @@ from motive_core.ir import (
 )
 from motive_core.sources.bedrock_agent_asked import asked_of
 from motive_core.sources.bedrock_agent_calls import Invocation, calls_of, invocation_of
-from motive_core.sources.bedrock_agent_citations import FORMS
+from motive_core.sources.bedrock_agent_citations import form_of
 from motive_core.sources.bedrock_agent_errors import clean, told_fault
 from motive_core.sources.bedrock_agent_told import Telling, Told
 from motive_core.stream import PartDelta, ReplyEvent, collect, replay
@@ -258,8 +258,19 @@ class TestErrors:
         assert len(clean("word " * 100_000)) < 2100
 
 
+CITING = BlobPart("application/pdf", "YQ==", extra={"document": {"citations": {"enabled": True}}})
+
+
+def asking(dialect: str) -> ChatRequest:
+    """A call that wants citations, where that has to be said."""
+    return ChatRequest(dialect, "m", (user("x", CITING),), stream=True)
+
+
 def told(dialect: str, *events: Mapping[str, Any], **more: Any) -> list[ReplyEvent]:
-    how = Telling("x", "s-1", dialect, (), **{"word_by_word": True, "thoughts": True, "citations": "native", **more})
+    form = form_of(asking(dialect))
+    how = Telling(
+        "x", "s-1", dialect, (), **{"word_by_word": True, "thoughts": True, "cites": True, "form": form, **more}
+    )
     turn = Told(how)
 
     def all_of_it() -> Iterator[ReplyEvent]:
@@ -343,9 +354,9 @@ class TestTold:
     @pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
     @pytest.mark.parametrize("form", ["native", "text", "off"])
     def test_citations_in_every_dialect(self, dialect: Dialect, form: str) -> None:
-        events = told(
-            dialect.name, piece("Ok: ü is 42 now".encode(), attribution={"citations": [CITED]}), citations=form
-        )
+        native = form_of(asking(dialect.name)) if form == "native" else None
+        said = piece("Ok: ü is 42 now".encode(), attribution={"citations": [CITED]})
+        events = told(dialect.name, said, form=native, cites=form != "off")
         reply: Reply = collect(events)
         asked = ChatRequest(dialect.name, "m", (user("x"),), stream=True)
         whole = dialect.render_reply(asked, reply)
@@ -357,11 +368,16 @@ class TestTold:
             (choice,) = one.choices
             (text,) = choice.parts
             assert isinstance(text, TextPart)
-            is_native = form == "native" and dialect.name in FORMS
+            is_native = native is not None
             assert text.text == "Ok: ü is 42 now" + (listed if form != "off" and not is_native else "")
             found = json.dumps([dict(text.extra), dict(choice.extra)])
             assert ("https://example.org/a%20b.html" in found) is is_native
         assert read[0].choices == read[1].choices
+
+    def test_converse_tells_them_natively_only_to_who_asked(self) -> None:
+        for part, is_native in ((CITING, True), (replace(CITING, extra={"document": {"citations": {}}}), False)):
+            asked = ChatRequest("bedrock-converse", "m", (user("x", part),))
+            assert (form_of(asked) is not None) is is_native
 
     @pytest.mark.parametrize(
         ("cited", "span", "expected"),
