@@ -65,8 +65,6 @@ _SAID: Final = (
     HTTPError,
     OSError,
     ValueError,  # of its parsers, where what came is no reply
-    KeyError,
-    AttributeError,  # of urllib3, whose connection was cut while it waited
 )
 """What the SDK, and what it is made of, are known to raise."""
 _UNREACHABLE: Final = (aws.EndpointConnectionError, aws.ConnectTimeoutError, aws.SSLError)

@@ -169,7 +169,9 @@ class AgentClient:
             if isinstance(found.error, UnavailableError):
                 self._forget(runtime)
         except Exception:
-            logger.exception("a turn of an agent failed")
+            # A connection that is cut while it is waited for ends in any way, and nobody asks how.
+            if line is None or not line.is_cut:
+                logger.exception("a turn of an agent failed")
             fault = Fault(cut_off(), may_repeat=False)
         finally:
             if line is not None:

@@ -86,6 +86,7 @@ class Told:
         self._attributions = Attributions()
         self._usage: Usage | None = None
         self._blocked = False
+        self._thought = ""
         self.spoken = False
         """Whether anything of the reply has been said."""
 
@@ -169,7 +170,8 @@ class Told:
             self._usage = Usage(before.input_tokens + usage.input_tokens, before.output_tokens + usage.output_tokens)
         self._blocked = self._blocked or blocks(part)
         # A thought in the middle of the answer would cut that in two.
-        if self._how.thoughts and not self._answer and (text := thought(part)):
+        if self._how.thoughts and not self._answer and (text := thought(part)) and text != self._thought:
+            self._thought = text  # a model's reasoning comes again as the rationale of its step
             before_it = "\n" if self._open is ReasoningPart else ""
             yield from self._in(ReasoningPart(""))
             yield PartDelta(0, self._parts, before_it + text)

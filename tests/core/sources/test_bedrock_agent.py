@@ -323,6 +323,7 @@ class TestTold:
     def test_thoughts_come_before_the_answer_and_never_in_it(self) -> None:
         events = told(
             "openai-chat",
+            step(modelInvocationOutput={"reasoningContent": {"reasoningText": {"text": "Hmm."}}}),
             step(rationale={"text": "Hmm."}),
             step(invocationInput={"knowledgeBaseLookupInput": {"knowledgeBaseId": "K", "text": "what"}}),
             piece(b"It "),
