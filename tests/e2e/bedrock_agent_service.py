@@ -12,6 +12,7 @@ import hmac
 import json
 import select
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from types import TracebackType
 from typing import Any, Final
 from urllib.parse import unquote
 
+import trustme
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
@@ -102,7 +104,7 @@ class Wait:
         for _ in range(int(_DEADLINE_S / 0.01)):
             if self._go_on.wait(0.01):
                 return True
-            if select.select([connection], [], [], 0)[0] and not connection.recv(1, socket.MSG_PEEK):
+            if select.select([connection], [], [], 0)[0]:  # it says no more, so it has gone
                 asked.lost.set()
                 return False
         raise AssertionError("the test did not let it go on")
@@ -177,13 +179,20 @@ def echo(asked: Asked) -> Iterable[Step]:
 
 
 class BedrockAgentService(ThreadingHTTPServer):
-    """The service. ``script`` says what happens to a call; it may be changed at any time."""
+    """The service; over TLS if it gets an ``authority``. ``script`` says what happens to a call; it may be changed at
+    any time."""
 
     daemon_threads = True
     request_queue_size = 256
 
-    def __init__(self) -> None:
+    def __init__(self, authority: trustme.CA | None = None) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
+        self._scheme = "http"
+        if authority is not None:
+            self._scheme = "https"
+            tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            authority.issue_cert("127.0.0.1").configure_cert(tls)
+            self.socket = tls.wrap_socket(self.socket, server_side=True)
         self.script: Script = echo
         self.asked: list[Asked] = []
         self.refused: list[str] = []
@@ -195,7 +204,7 @@ class BedrockAgentService(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
+        return f"{self._scheme}://127.0.0.1:{self.server_port}"
 
     @property
     def env(self) -> dict[str, str]:

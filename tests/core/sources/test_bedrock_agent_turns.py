@@ -8,9 +8,11 @@ import json
 import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from motive_core.config import Config
 from motive_core.dialects import RequestHead
@@ -123,6 +125,7 @@ async def agents(agent: BedrockAgentService, monkeypatch: pytest.MonkeyPatch) ->
         "asked": {**at, "trace": "on_request"},
         "other": {**at, "agent_id": "OTHER"},
         "short": {**at, "first_token_timeout_s": 2, "idle_timeout_s": 0.5},
+        "idle": {**at, "idle_timeout_s": 0.5},
         "patient": {**at, "first_token_timeout_s": 1.5},
         "few": {**at, "max_turns": 2},
         "listed": {**at, "citations": "text"},
@@ -276,9 +279,9 @@ class TestRetries:
 class TestFailures:
     @pytest.mark.parametrize("stream", [False, True])
     async def test_silence_ends_in_time(self, agent: BedrockAgentService, agents: Agents, stream: bool) -> None:
-        for before in ((), (chunk("Well,"),)):
+        for before, model in (((), "short-x"), ((chunk("Well,"),), "idle-x")):
             agent.script = says(*before, Wait())
-            heard = await agents.post(said("Hm?", "short-x", stream=stream))
+            heard = await agents.post(said("Hm?", model, stream=stream))
             assert "upstream_timeout" in heard.text
             assert (heard.status == 200) is (stream and bool(before))
             assert await asyncio.to_thread(agent.asked[-1].lost.wait, 10)
@@ -290,6 +293,14 @@ class TestFailures:
         agent.script = says(trace(orchestrationTrace={"rationale": {"text": "Hmm."}}), gate)
         heard = await agents.post(said("Hm?", "short-x"))
         assert heard.code == (504, "upstream_timeout")
+
+    async def test_a_proxy_of_the_environment_is_not_used(
+        self, agents: Agents, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"):
+            monkeypatch.setenv(name, "http://127.0.0.1:1")
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        assert (await agents.post(said("Hi"))).status == 200
 
     async def test_nobody_is_there(self, agents: Agents) -> None:
         heard = await agents.post(said("Hi", "nowhere-x"))
@@ -327,6 +338,8 @@ class TestFailures:
         self, agent: BedrockAgentService, agents: Agents, before: tuple[Step, ...]
     ) -> None:
         for _ in range(3):  # more than there is room for
+            agent.script = echo
+            await agents.post(said("Well?", "few-x"))  # whose connection is kept, and is the next one's
             gate = Wait()
             agent.script = says(*before, gate)
             _, exchange = await agents.hold(said("Hm?", "few-x"), {}, "openai-chat")
@@ -335,6 +348,33 @@ class TestFailures:
             assert await asyncio.to_thread(agent.asked[-1].lost.wait, 10)
         agent.script = echo
         assert (await agents.post(said("Hm?", "few-x"))).status == 200
+
+    async def test_over_tls(self, agents: Agents, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+        with BedrockAgentService(authority) as service:
+            made = Gateway(
+                Config.model_validate(
+                    {
+                        "sources": {"tls": {**AT, "endpoint_url": service.url}},
+                        "routes": [{"match": {}, "answer": "tls"}],
+                    }
+                )
+            )
+            app = Agents(made)
+            assert (await app.post(said("Hi"))).status == 200
+            for before in ((), (chunk("Once "),)):
+                gate = Wait()
+                service.script = says(*before, gate)
+                _, exchange = await app.hold(said("Hm?"), {}, "openai-chat")
+                assert await asyncio.to_thread(gate.reached.wait, 10)
+                await made.gone(exchange)
+                assert await asyncio.to_thread(service.asked[-1].lost.wait, 10)
+            monkeypatch.delenv("AWS_CA_BUNDLE")
+            assert service.refused == [] and len(service.asked) == 3
+            made.shut_down()
+            await made.close()
 
     async def test_a_reader_that_is_slow_makes_the_agent_wait(self, agent: BedrockAgentService, agents: Agents) -> None:
         pieces = 0
