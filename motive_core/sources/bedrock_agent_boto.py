@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
 from contextvars import ContextVar
 from typing import Any, Final
@@ -29,7 +29,7 @@ from botocore.config import Config
 from botocore.eventstream import ParserError
 from botocore.httpsession import URLLib3Session
 from botocore.parsers import ResponseParserError
-from urllib3.exceptions import HTTPError, ReadTimeoutError
+from urllib3.exceptions import HTTPError, ProtocolError, ReadTimeoutError
 
 from motive_core.errors import UpstreamError
 from motive_core.sources.bedrock_agent_errors import (
@@ -40,8 +40,11 @@ from motive_core.sources.bedrock_agent_errors import (
     no_region,
     silent,
     told_fault,
+    unreadable,
 )
 
+_LENGTH_BYTES: Final = 4
+"""A frame begins with its length, which counts these, too."""
 _HOOK: Final = "before-send.bedrock-agent-runtime.InvokeAgent"
 _CREDENTIALS: Final = (
     aws.NoCredentialsError,
@@ -67,6 +70,8 @@ _SAID: Final = (
     ValueError,  # of its parsers, where what came is no reply
 )
 """What the SDK, and what it is made of, are known to raise."""
+_UNREADABLE: Final = (AttributeError, KeyError, TypeError)
+"""What its parser raises, beside these, for JSON of another shape than its model's."""
 _UNREACHABLE: Final = (aws.EndpointConnectionError, aws.ConnectTimeoutError, aws.SSLError)
 
 
@@ -151,6 +156,37 @@ class _Wire(URLLib3Session):  # type: ignore[misc]
             manager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
 
 
+class _Frames:
+    """The body of an event stream. It raises ``ProtocolError`` where it ends within a frame: botocore's reader would
+    take what is complete for all of it (``EventStreamBuffer``)."""
+
+    def __init__(self, raw: Any) -> None:
+        self._raw = raw
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._raw, name)
+
+    def stream(self, *arguments: Any, **more: Any) -> Iterator[bytes]:
+        """The bytes as they come."""
+        length, left = bytearray(), 0
+        for data in self._raw.stream(*arguments, **more):
+            yield data
+            place = 0
+            while place < len(data):
+                if left:
+                    taken = min(left, len(data) - place)
+                    left -= taken
+                else:
+                    taken = min(_LENGTH_BYTES - len(length), len(data) - place)
+                    length += data[place : place + taken]
+                    if len(length) == _LENGTH_BYTES:
+                        left = max(0, int.from_bytes(length, "big") - _LENGTH_BYTES)
+                        length.clear()
+                place += taken
+        if left or length:
+            raise ProtocolError("the stream ended within a frame")
+
+
 class Runtime:
     """A client of the service. ``region``, ``profile`` and ``endpoint_url`` are None where the SDK's own chain decides.
 
@@ -193,7 +229,10 @@ class Runtime:
         self._client.meta.events.register(_HOOK, self._send)
 
     def _send(self, request: Any, **_more: Any) -> Any:
-        return self._wire.send(request)
+        response = self._wire.send(request)
+        if response.status_code == 200:
+            response.raw = _Frames(response.raw)
+        return response
 
     def line(self) -> Line:
         """The line of a new turn."""
@@ -214,7 +253,7 @@ class Runtime:
                 for event in stream:
                     if not tell(event):
                         return
-        except _SAID as error:
+        except (*_SAID, *_UNREADABLE) as error:
             raise fault_of(error, begun=True) from None
 
     def close(self) -> None:
@@ -241,5 +280,7 @@ def fault_of(error: Exception, *, begun: bool = False) -> Fault:
             return Fault(UpstreamError("The agent's service cannot be reached."), may_repeat=not begun)
         case aws.ReadTimeoutError() | ReadTimeoutError() | TimeoutError():
             return Fault(silent(), may_repeat=False)
+        case ParserError() | ResponseParserError() | ValueError() | AttributeError() | KeyError() | TypeError():
+            return Fault(unreadable(), may_repeat=False)
         case _:
-            return Fault(cut_off(type(error).__name__), may_repeat=False)
+            return Fault(cut_off(), may_repeat=False)

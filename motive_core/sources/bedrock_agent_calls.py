@@ -88,7 +88,7 @@ def calls_of(payload: Mapping[str, Any], session: str, offered: Sequence[str]) -
     called; an agent may well have actions that the app did not name."""
     invocation = str(payload.get("invocationId", ""))
     target: tuple[str, ...]
-    for one in payload.get("invocationInputs") or ():
+    for one in _mappings(payload.get("invocationInputs")):
         if (function := one.get("functionInvocationInput")) is not None:
             asked, target = function, (str(function.get("function", "")),)
             arguments = _values(function.get("parameters"))
@@ -96,7 +96,7 @@ def calls_of(payload: Mapping[str, Any], session: str, offered: Sequence[str]) -
             target = (str(asked.get("httpMethod", "")), str(asked.get("apiPath", "")))
             arguments = _values(asked.get("parameters"))
             for content in ((asked.get("requestBody") or {}).get("content") or {}).values():
-                arguments = {**_values(content.get("properties")), **arguments}
+                arguments = {**_values((content or {}).get("properties")), **arguments}
         else:
             continue
         group, kind = str(asked.get("actionGroup", "")), str(asked.get("actionInvocationType") or "")
@@ -112,6 +112,11 @@ def _named(wanted: Invocation, offered: Sequence[str]) -> str:
     return next((name for name in names if name in offered), names[1])
 
 
+def _mappings(values: Any) -> Iterator[Mapping[str, Any]]:
+    """Those of a list that are some; null may stand in it."""
+    return (one for one in values or () if isinstance(one, Mapping))
+
+
 def _word(text: str) -> str:
     """In letters that every vendor's names of tools have."""
     return _NAME.sub("_", text).strip("_")
@@ -119,7 +124,7 @@ def _word(text: str) -> str:
 
 def _values(parameters: Any) -> dict[str, Json]:
     """Parameters by name. Their values come as text, whatever their type."""
-    return {str(one.get("name", "")): _value(one.get("type"), one.get("value")) for one in parameters or ()}
+    return {str(one.get("name", "")): _value(one.get("type"), one.get("value")) for one in _mappings(parameters)}
 
 
 def _value(kind: Any, text: Any) -> Json:

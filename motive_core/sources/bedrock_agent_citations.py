@@ -8,7 +8,7 @@ Dialects that have no place for them get a list of sources under the answer. Sou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
@@ -58,14 +58,16 @@ class Attributions:
 
     def add(self, attribution: Mapping[str, Any] | None) -> None:
         """What a chunk tells."""
-        self._raw += (attribution or {}).get("citations") or ()
+        self._raw += _mappings((attribution or {}).get("citations"))
 
     def of(self, answer: str) -> list[Citation]:
         """All of them, in the whole answer."""
         found: list[Citation] = []
         behind = 0
         for raw in self._raw:
-            sources = tuple(cited for one in raw.get("retrievedReferences") or () if (cited := _cited(one)) is not None)
+            sources = tuple(
+                cited for one in _mappings(raw.get("retrievedReferences")) if (cited := _cited(one)) is not None
+            )
             part = (raw.get("generatedResponsePart") or {}).get("textResponsePart") or {}
             if not sources:
                 continue
@@ -74,6 +76,11 @@ class Attributions:
             start_byte = len(answer[:start].encode("utf-8", "replace"))
             found.append(Citation(start, end, answer[start:end], sources, start_byte))
         return found
+
+
+def _mappings(values: Any) -> Iterator[Mapping[str, Any]]:
+    """Those of a list that are some; null may stand in it."""
+    return (one for one in values or () if isinstance(one, Mapping))
 
 
 def _span(answer: str, text: str, span: Mapping[str, Any], behind: int) -> tuple[int, int]:

@@ -130,8 +130,13 @@ def silent() -> MotiveError:
 
 
 def cut_off(why: str = "") -> MotiveError:
-    """The connection ended, or what came is no reply."""
+    """The connection ended."""
     return StatusError(502, f"The agent's reply was cut off{f': {why}' if why else ''}.", code="upstream_failed")
+
+
+def unreadable() -> MotiveError:
+    """What came is no reply."""
+    return StatusError(502, "The agent's reply cannot be read.", code="upstream_failed")
 
 
 def nothing_said() -> MotiveError:

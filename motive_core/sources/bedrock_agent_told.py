@@ -112,7 +112,7 @@ class Told:
             case {"returnControl": payload}:
                 self._calls += calls_of(payload, self._how.session, self._how.offered)
             case {"files": part}:
-                self._files += map(_file, part.get("files") or ())
+                self._files += [_file(one) for one in part.get("files") or () if one]
             case _:
                 logger.info(LogLine("an agent said something of no known kind", kind=next(iter(event), "")))
 

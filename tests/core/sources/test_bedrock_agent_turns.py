@@ -17,6 +17,7 @@ import trustme
 from motive_core.config import Config
 from motive_core.dialects import RequestHead
 from motive_core.exchange import Exchange
+from motive_core.framing import event_frame
 from motive_core.gateway import Gateway, Incoming
 from tests.core.ports import FakePort
 from tests.e2e.bedrock_agent_service import (
@@ -26,6 +27,7 @@ from tests.e2e.bedrock_agent_service import (
     REGION,
     SECRET_KEY,
     BedrockAgentService,
+    Bytes,
     Cut,
     Event,
     Exceptional,
@@ -35,6 +37,7 @@ from tests.e2e.bedrock_agent_service import (
     chunk,
     citation,
     echo,
+    return_control,
     trace,
 )
 
@@ -301,6 +304,35 @@ class TestFailures:
             monkeypatch.setenv(name, "http://127.0.0.1:1")
         monkeypatch.delenv("NO_PROXY", raising=False)
         assert (await agents.post(said("Hi"))).status == 200
+
+    @pytest.mark.parametrize(
+        ("steps", "message"),
+        [
+            ([chunk("x"), Bytes(chunk("y").frame()[:-9])], "The agent's reply was cut off."),
+            ([Bytes(b"\x00" * 16)], "The agent's reply cannot be read."),
+            ([Bytes(event_frame("chunk", b"[1]"))], "The agent's reply cannot be read."),
+            ([Event("chunk", {"bytes": 7})], "The agent's reply cannot be read."),
+            ([Event("nothing", {})], "The agent's reply is empty."),
+            ([return_control("i")], "The agent's reply is empty."),
+        ],
+        ids=["half a frame", "no frame", "a list", "no text", "unknown", "no control"],
+    )
+    async def test_what_is_no_reply(
+        self, agent: BedrockAgentService, agents: Agents, steps: list[Step], message: str
+    ) -> None:
+        agent.script = says(*steps)
+        heard = await agents.post(said("Hi"))
+        assert heard.code == (502, "upstream_failed") and heard.json["error"]["message"] == message
+
+    async def test_null_where_a_list_has_members_is_left_out(self, agent: BedrockAgentService, agents: Agents) -> None:
+        odd = [
+            {"generatedResponsePart": None, "retrievedReferences": [{"location": {"type": "S3"}}, {}, None]},
+            None,
+            {},
+        ]
+        agent.script = says(chunk("x", *odd), Event("files", {"files": [None]}))  # type: ignore[arg-type]
+        heard = await agents.post(said("Hi"))
+        assert heard.json["choices"][0]["message"]["content"] == "x"
 
     async def test_nobody_is_there(self, agents: Agents) -> None:
         heard = await agents.post(said("Hi", "nowhere-x"))
