@@ -162,7 +162,8 @@ class Told:
         return ["".join(words[at : at + each]) for at in range(0, len(words), each)]
 
     def _trace(self, part: Mapping[str, Any]) -> Iterator[ReplyEvent]:
-        logger.debug("%s", _Traced(self._how.exchange, part))
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug(LogLine("agent trace", exchange=self._how.exchange, kind=kind_of(part), trace=_as_json(part)))
         if why := failure(part):
             logger.warning(LogLine("a step of an agent failed", exchange=self._how.exchange, why=why))
         if (usage := spent(part)) is not None:
@@ -208,13 +209,5 @@ def _file(raw: Mapping[str, Any]) -> BlobPart:
     return BlobPart(str(raw.get("type") or "application/octet-stream"), data, name=raw.get("name"))
 
 
-class _Traced:
-    """A trace as a line of the log; written only where the log shows it."""
-
-    def __init__(self, exchange: str, part: Mapping[str, Any]) -> None:
-        self._exchange = exchange
-        self._part = part
-
-    def __str__(self) -> str:
-        told = to_json(self._part.get("trace"), fallback=str, bytes_mode="base64", inf_nan_mode="null").decode()
-        return str(LogLine("agent trace", exchange=self._exchange, kind=kind_of(self._part), trace=told))
+def _as_json(part: Mapping[str, Any]) -> str:
+    return to_json(part.get("trace"), fallback=str, bytes_mode="base64", inf_nan_mode="null").decode()

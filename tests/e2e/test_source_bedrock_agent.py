@@ -20,6 +20,7 @@ from tests.e2e.bedrock_agent_service import (
     ACCESS_KEY,
     AGENT,
     ALIAS,
+    SECRET_KEY,
     Asked,
     BedrockAgentService,
     Cut,
@@ -349,6 +350,19 @@ async def test_an_sdk_that_tries_again_does_not_make_the_agent_act_twice(
             with pytest.raises(anthropic.APIStatusError):
                 await other.messages.create(model="m", max_tokens=9, messages=[{"role": "user", "content": "Book!"}])
         assert len(agent.asked) == 2
+
+
+async def test_a_trace_is_in_the_log_where_that_shows_details(
+    agent: BedrockAgentService, start_proxy: StartProxy
+) -> None:
+    config = {"log": {"level": "debug"}, "routes": [{"match": {}, "answer": "bedrock_agent"}]}
+    env = {**agent.env, "AWS_ENDPOINT_URL_BEDROCK_AGENT_RUNTIME": agent.url}
+    proxy = start_proxy(config=config, env=env)
+    agent.script = says(trace(orchestrationTrace={"rationale": {"text": "I look it up."}}), chunk("Here."))
+    assert (await post(Link(proxy), said("Well?"))).status_code == 200
+    assert "agent trace exchange=" in proxy.log and "kind=orchestrationTrace.rationale" in proxy.log
+    assert "I look it up." in proxy.log
+    assert ACCESS_KEY not in proxy.log and SECRET_KEY not in proxy.log and "Signature=" not in proxy.log
 
 
 async def test_the_process_ends_in_the_middle_of_turns(agent: BedrockAgentService, start_proxy: StartProxy) -> None:
