@@ -116,8 +116,8 @@ class Answering:
             exchange.session,
             exchange.arrived_at,
             _own_service(exchange),
-            exchange.credential or exchange.limited_as,
-            retry,
+            client=exchange.credential or exchange.limited_as,
+            retry=retry,
         )
         try:
             try:
