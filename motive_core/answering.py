@@ -99,10 +99,11 @@ class Answering:
             else:
                 exchange.fail(error)
             return
-        self.take(exchange, decision.source, deadline_s=decision.rules.hold_timeout_s)
+        self.take(exchange, decision.source, deadline_s=decision.rules.hold_timeout_s, retry=retry)
 
-    def take(self, exchange: Exchange, name: str, *, deadline_s: float | None = None) -> None:
-        """Let this source answer an exchange. ``deadline_s`` is how long it may take until its first words."""
+    def take(self, exchange: Exchange, name: str, *, deadline_s: float | None = None, retry: bool = False) -> None:
+        """Let this source answer an exchange. ``deadline_s`` is how long it may take until its first words; ``retry``
+        whether the call is marked as another try."""
         made = self._sources.get(name)
         if made is None:  # the configuration has changed since the call came
             exchange.fail(InternalError(f"There is no source {name!r} any more."))
@@ -111,11 +112,11 @@ class Answering:
         made.calls += 1
         exchange.source = made.settings.kind
         work = self._works[exchange.exchange] = _Work(made)
-        task = self._spawn(self._work(exchange, work, deadline_s))
+        task = self._spawn(self._work(exchange, work, deadline_s, retry=retry))
         if not task.done():
             work.task = task
 
-    async def _work(self, exchange: Exchange, work: _Work, deadline_s: float | None) -> None:
+    async def _work(self, exchange: Exchange, work: _Work, deadline_s: float | None, *, retry: bool) -> None:
         call = Call(
             exchange.request,
             exchange.head,
@@ -123,6 +124,8 @@ class Answering:
             exchange.session,
             exchange.arrived_at,
             _own_service(exchange),
+            client=exchange.credential or exchange.limited_as,
+            retry=retry,
             answer_by=self._world.clock() + deadline_s if deadline_s is not None else None,
         )
         deadline = asyncio.timeout(deadline_s)

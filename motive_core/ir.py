@@ -187,8 +187,9 @@ class ChatRequest:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Token counts. ``input_tokens`` includes ``cached_tokens``, ``output_tokens`` includes ``reasoning_tokens``.
-    ``estimated`` marks our own count (4 characters a token); it is never put on the wire."""
+    """Token counts. ``input_tokens`` includes ``cached_tokens``, ``output_tokens`` includes ``reasoning_tokens``; -1 is
+    a count that a service does not tell. ``estimated`` marks our own count (4 characters a token); it is never put on
+    the wire."""
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -196,6 +197,15 @@ class Usage:
     reasoning_tokens: int = 0
     estimated: bool = False
     extra: Extra = field(default=NO_EXTRA, kw_only=True)
+
+    @property
+    def total_tokens(self) -> int:
+        """Input and output; -1 where one of them is not known."""
+        return -1 if self.input_tokens < 0 or self.output_tokens < 0 else self.input_tokens + self.output_tokens
+
+
+UNTOLD_USAGE: Final = Usage(-1, -1)
+"""That of a service that counts, and does not tell."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,6 +115,12 @@ def _is_no_call(record: logging.LogRecord) -> bool:
     return not (isinstance(record.msg, LogLine) and record.levelno <= logging.INFO)
 
 
+def _is_ours_or_severe(record: logging.LogRecord) -> bool:
+    """Whether a record is to be shown where our own details are. Those of others are no help, and AWS's SDK and HTTP
+    clients write whole requests, credentials and all."""
+    return record.levelno >= logging.INFO or record.name.partition(".")[0] in (*_OURS, "mitmproxy")
+
+
 def apply_logging(config: Config) -> None:
     """Put the configuration's levels and form in force; may be called again."""
     for name in _OURS:
@@ -129,3 +135,6 @@ def apply_logging(config: Config) -> None:
         if isinstance(handler, TermLogHandler):
             json_form, plain_form = JsonFormatter(), TextFormatter(handler.has_vt_codes)
             handler.setFormatter(json_form if config.log.as_json else plain_form)
+            if handler.level == logging.INFO and (config.log.debug or config.log.level == "debug"):
+                handler.setLevel(logging.DEBUG)  # mitmproxy's own default would hide what the configuration wants shown
+                handler.addFilter(_is_ours_or_severe)

@@ -18,7 +18,7 @@ from motive_core.dialects.anthropic_encoder import MessagesEncoder
 from motive_core.dialects.aws import SIGN_OF_LIFE, STREAM_EXCEPTIONS, error_frame, stream_error
 from motive_core.dialects.base import Encoder
 from motive_core.dialects.decoding import FrameDecoder
-from motive_core.dialects.fields import count, dumps, loads, typed
+from motive_core.dialects.fields import count, dumps, less, loads, typed
 from motive_core.errors import FramingError
 from motive_core.framing import EventStreamDecoder, Frame, SseEvent, event_frame
 from motive_core.ir import Json, Usage
@@ -142,7 +142,7 @@ class InvokeEncoder(Encoder):
             return data
         written = count(self._usage.extra, "cache_creation_input_tokens") if self._own else 0
         metrics = self._metrics or {
-            "inputTokenCount": max(0, self._usage.input_tokens - self._usage.cached_tokens - written),
+            "inputTokenCount": less(self._usage.input_tokens, self._usage.cached_tokens, written),
             "outputTokenCount": self._usage.output_tokens,
             **_NO_TIMES,
         }

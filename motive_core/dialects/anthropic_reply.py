@@ -23,7 +23,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from motive_core.dialects.anthropic_blocks import NAME, loads, parse_content, render_blocks, rest
-from motive_core.dialects.fields import Malformed, dumps, json_object, member, optional, typed
+from motive_core.dialects.fields import Malformed, dumps, json_object, less, member, optional, typed
 from motive_core.errors import FramingError, MotiveError, OverloadedError, StatusError
 from motive_core.ir import (
     NO_EXTRA,
@@ -139,7 +139,7 @@ def usage_counts(usage: Usage | None, *, own: bool) -> dict[str, Json]:
     created = extra.pop("cache_creation_input_tokens", 0)
     created = created if isinstance(created, int) else 0
     counts: dict[str, Json] = {
-        "input_tokens": max(0, usage.input_tokens - usage.cached_tokens - created),
+        "input_tokens": less(usage.input_tokens, usage.cached_tokens, created),
         "cache_creation_input_tokens": created,
         "cache_read_input_tokens": usage.cached_tokens,
         "output_tokens": usage.output_tokens,

@@ -27,7 +27,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from motive_core.dialects.bedrock_blocks import NAME, array, loads, parse_content, render_blocks
-from motive_core.dialects.fields import Malformed, count, dumps, json_object, member, optional, rest, typed
+from motive_core.dialects.fields import Malformed, count, dumps, json_object, less, member, optional, rest, typed
 from motive_core.errors import FramingError
 from motive_core.ir import (
     NO_EXTRA,
@@ -110,9 +110,9 @@ def usage_object(usage: Usage | None, *, own: bool) -> dict[str, Json]:
     extra = dict(usage.extra) if own else {}
     written = count(extra, "cacheWriteInputTokens")
     return {
-        "inputTokens": max(0, usage.input_tokens - usage.cached_tokens - written),
+        "inputTokens": less(usage.input_tokens, usage.cached_tokens, written),
         "outputTokens": usage.output_tokens,
-        "totalTokens": usage.input_tokens + usage.output_tokens,
+        "totalTokens": usage.total_tokens,
         "cacheReadInputTokens": usage.cached_tokens,
         "cacheWriteInputTokens": written,
         **extra,

@@ -117,6 +117,11 @@ def count(value: Mapping[str, Json], key: str) -> int:
     return found if isinstance(found, int) and not isinstance(found, bool) else 0
 
 
+def less(count: int, *parts: int) -> int:
+    """What is left of a count without some parts of it; -1, which is a count that nobody told, stays."""
+    return count if count < 0 else max(0, count - sum(parts))
+
+
 def without_null(value: Mapping[str, Json]) -> dict[str, Json]:
     """The members that are not null."""
     return {key: item for key, item in value.items() if item is not None}

@@ -25,7 +25,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from motive_core.dialects.degrade import TextJoiner, as_text
-from motive_core.dialects.fields import count, dumps, json_object, rest
+from motive_core.dialects.fields import count, dumps, json_object, less, rest
 from motive_core.dialects.gemini_parts import NAME, blob_part, call_part, text_part, thought_part
 from motive_core.errors import MotiveError, StatusError, UpstreamError, whole_seconds
 from motive_core.ir import (
@@ -159,15 +159,16 @@ def parse_usage(raw: Json) -> Usage | None:
 
 
 def _total(usage: Usage) -> int:
-    return usage.input_tokens + usage.output_tokens + count(usage.extra, "toolUsePromptTokenCount")
+    total = usage.total_tokens
+    return total if total < 0 else total + count(usage.extra, "toolUsePromptTokenCount")
 
 
 def render_usage(usage: Usage, *, own: bool) -> dict[str, Json]:
     """Usage; counts that are zero are left out where the API does so."""
     found: dict[str, Json] = {
         "promptTokenCount": usage.input_tokens,
-        "candidatesTokenCount": max(0, usage.output_tokens - usage.reasoning_tokens),
-        "totalTokenCount": _total(usage) if own else usage.input_tokens + usage.output_tokens,
+        "candidatesTokenCount": less(usage.output_tokens, usage.reasoning_tokens),
+        "totalTokenCount": _total(usage) if own else usage.total_tokens,
     }
     if usage.cached_tokens:
         found["cachedContentTokenCount"] = usage.cached_tokens

@@ -157,7 +157,7 @@ def render_usage(usage: Usage, *, own: bool) -> dict[str, Json]:
     return {
         "prompt_tokens": usage.input_tokens,
         "completion_tokens": usage.output_tokens,
-        "total_tokens": usage.input_tokens + usage.output_tokens,
+        "total_tokens": usage.total_tokens,
         "prompt_tokens_details": {
             "cached_tokens": usage.cached_tokens,
             "audio_tokens": 0,

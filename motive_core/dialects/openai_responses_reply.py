@@ -174,7 +174,7 @@ def render_usage(usage: Usage, *, own: bool) -> dict[str, Json]:
             "reasoning_tokens": usage.reasoning_tokens,
             **extra.get("output_tokens_details", {}),
         },
-        "total_tokens": extra.get("total_tokens", usage.input_tokens + usage.output_tokens),
+        "total_tokens": extra.get("total_tokens", usage.total_tokens),
         **rest(extra, "input_tokens_details", "output_tokens_details", "total_tokens"),
     }
 

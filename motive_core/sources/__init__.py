@@ -10,14 +10,15 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from motive_core.sources.base import Call, Source, SourceSettings, World
+from motive_core.sources.bedrock_agent import BedrockAgent
 from motive_core.sources.critique import Critique
 from motive_core.sources.legacy_sse import LegacySse
 from motive_core.sources.mock import Mock
 from motive_core.sources.model import Model
 
-SOURCES: Final[tuple[type[SourceSettings], ...]] = (Critique, LegacySse, Mock, Model)
+SOURCES: Final[tuple[type[SourceSettings], ...]] = (BedrockAgent, Critique, LegacySse, Mock, Model)
 
-type AnySource = Annotated[Critique | LegacySse | Mock | Model, Field(discriminator="kind")]
+type AnySource = Annotated[BedrockAgent | Critique | LegacySse | Mock | Model, Field(discriminator="kind")]
 
 KINDS: Final[dict[str, type[SourceSettings]]] = {one.model_fields["kind"].default: one for one in SOURCES}
 """By name."""

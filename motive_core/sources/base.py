@@ -25,12 +25,13 @@ class Call:
     """What a source is asked.
 
     ``exchange`` is the id of the call, ``session`` that of its session, ``arrived_at`` in Unix seconds. ``own`` is the
-    real service that the app meant, with the app's own credentials; None if there is none. What a source puts into
-    ``headers`` (lower-case names) before it gives its answer stands in the head of the reply. ``answer_by`` is when the
-    call is taken away from a source that has not said a word, by the clock of its ``World``; None: never. ``pieces``
-    splits the texts of a whole reply into the deltas in which they are streamed, by default one each. ``hush``, to be
-    called at any time, makes the call silent from then on, and free of its route's deadline: nothing shows that it
-    lives.
+    real service that the app meant, with the app's own credentials; None if there is none. ``client`` tells who calls:
+    it is the same for each call of one credential, or of one address if there is none, and holds no secret. ``retry``
+    tells that the call is marked as another try of one before. What a source puts into ``headers`` (lower-case names)
+    before it gives its answer stands in the head of the reply. ``answer_by`` is when the call is taken away from a
+    source that has not said a word, by the clock of its ``World``; None: never. ``pieces`` splits the texts of a whole
+    reply into the deltas in which they are streamed, by default one each. ``hush``, to be called at any time, makes the
+    call silent from then on, and free of its route's deadline: nothing shows that it lives.
     """
 
     request: ChatRequest
@@ -39,6 +40,8 @@ class Call:
     session: str
     arrived_at: float
     own: Upstream | None = None
+    client: str = ""
+    retry: bool = False
     headers: dict[str, str] = field(default_factory=dict)
     answer_by: float | None = None
     pieces: Callable[[str], Iterable[str]] | None = None

@@ -7,13 +7,25 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from mitmproxy.addons.dumper import Dumper
+from mitmproxy.addons.termlog import TermLogHandler
 from mitmproxy.test import taddons, tflow
 
+from motive_core.config import Config
 from motive_core.log_lines import LogLine
-from motive_shell.logs import JsonFormatter, TextFormatter, keep_secrets, without_secrets
+from motive_shell.logs import (
+    _NOISY,
+    _OURS,
+    JsonFormatter,
+    TextFormatter,
+    apply_logging,
+    keep_secrets,
+    without_secrets,
+)
 
 
 @pytest.mark.parametrize(
@@ -59,6 +71,38 @@ def test_mitmdump_shows_flows_without_their_keys(detail: int) -> None:
 
 def test_there_may_be_no_mitmdump() -> None:
     keep_secrets(None)
+
+
+@pytest.fixture
+def levels() -> Iterator[None]:
+    """Puts the levels of loggers back."""
+    before = {name: logging.getLogger(name).level for name in ("", *_OURS, *_NOISY)}
+    handlers = list(logging.getLogger().handlers)
+    logging.getLogger().setLevel(logging.DEBUG)
+    yield
+    logging.getLogger().handlers[:] = handlers
+    for name, level in before.items():
+        logging.getLogger(name).setLevel(level)
+
+
+@pytest.mark.parametrize("log", [{"level": "debug"}, {"debug": True}])
+def test_details_are_shown_if_they_are_wanted_and_those_of_clients_are_not(levels: None, log: dict[str, Any]) -> None:
+    handler = TermLogHandler(io.StringIO())
+    handler.setLevel(logging.INFO)  # mitmproxy's default
+    logging.getLogger().addHandler(handler)
+
+    def said() -> list[str]:
+        for name in ("motive_core.x", "botocore.auth"):
+            logging.getLogger(name).debug("details of %s", name)
+            logging.getLogger(name).info("news of %s", name)
+        text: str = handler.file.getvalue()  # type: ignore[attr-defined]
+        return [line.split("] ", 1)[1] for line in text.splitlines()]
+
+    apply_logging(Config())
+    news = ["news of motive_core.x", "news of botocore.auth"]
+    assert said() == news
+    apply_logging(Config.model_validate({"log": log}))
+    assert said() == [*news, "details of motive_core.x", *news]
 
 
 HOSTILE = "npc\n[12:00:00.000] forged\x1b[2J\x9b1m\u2028\ud800"
