@@ -24,7 +24,7 @@ from motive_core.routing import Answer
 from motive_core.sources import Call, Source, SourceSettings, World
 from motive_core.sources.base import NO_HEADERS
 from motive_core.stream import Collector, Failed, Finished, Started, UsageReported
-from motive_core.upstream import OwnService
+from motive_core.upstream import OwnService, whole
 
 logger = logging.getLogger(__name__)
 
@@ -108,14 +108,7 @@ class Answering:
             work.task = task
 
     async def _work(self, exchange: Exchange, work: _Work, deadline_s: float | None) -> None:
-        call = Call(
-            exchange.request,
-            exchange.head,
-            exchange.exchange,
-            exchange.session,
-            exchange.arrived_at,
-            _own_service(exchange),
-        )
+        call = _call_of(exchange, _own_service(exchange))
         try:
             try:
                 async with asyncio.timeout(deadline_s):
@@ -127,8 +120,7 @@ class Answering:
                 self._late(exchange)
                 return
             exchange.decided_at = self._world.clock()
-            more = {name: value for name, value in call.headers.items() if name not in NO_HEADERS}
-            exchange.extra_headers = {**exchange.extra_headers, **more}
+            _add_headers(exchange, call)
             await self._send(exchange, work, answered)
         except MotiveError as error:
             exchange.fail(error)
@@ -144,6 +136,27 @@ class Answering:
         if not exchange.relay(events):
             await events.aclose()
             await answered.aclose()  # that one has not begun, so it closes nothing
+
+    async def draft(self, exchange: Exchange) -> Reply:
+        """What an exchange would be answered, whole: by the source that stands for its service, or by that. Raises
+        ``MotiveError``."""
+        own = _own_service(exchange)
+        name = exchange.stand_ins.get("pass")
+        if name is None and own is not None:
+            return await whole(await own.ask(exchange.request))
+        made = self._sources.get(name or "")
+        if made is None:  # the configuration has changed since the call came
+            raise InternalError(f"There is no source {name!r} any more.")
+        made.calls += 1
+        try:
+            call = _call_of(exchange, own)
+            answered = await made.source.answer(call)
+            reply = answered if isinstance(answered, Reply) else await _collected(answered)
+        finally:
+            made.calls -= 1
+            self._close_if_idle(made)
+        _add_headers(exchange, call)
+        return _as_its_own(exchange, reply)
 
     def _late(self, exchange: Exchange) -> None:
         """A source did not answer in time: the route says what becomes of its call."""
@@ -202,6 +215,16 @@ class Answering:
                 work.task.cancel()
         for made in self._sources.values():
             await _close(made.source)
+
+
+def _call_of(exchange: Exchange, own: OwnService | None) -> Call:
+    return Call(exchange.request, exchange.head, exchange.exchange, exchange.session, exchange.arrived_at, own)
+
+
+def _add_headers(exchange: Exchange, call: Call) -> None:
+    """What a source says in the head of its reply."""
+    more = {name: value for name, value in call.headers.items() if name not in NO_HEADERS}
+    exchange.extra_headers = {**exchange.extra_headers, **more}
 
 
 def _own_service(exchange: Exchange) -> OwnService | None:

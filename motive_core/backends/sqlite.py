@@ -31,7 +31,19 @@ logger = logging.getLogger(__name__)
 
 _NONE: Final = Stored(Session(), 0)
 
-_FIXED: Final = ("prompt", "who", "key", "digest", "words", "context", "quotes", "rules", "created_at", "terms")
+_FIXED: Final = (
+    "prompt",
+    "who",
+    "key",
+    "digest",
+    "words",
+    "context",
+    "quotes",
+    "rules",
+    "created_at",
+    "terms",
+    "draft",
+)
 """What of a prompt never changes."""
 _MOVING: Final = tuple(one.name for one in fields(Prompt) if one.name not in (*_FIXED, "answer"))
 _LISTS: Final = ("unsolicited", "undelivered")
