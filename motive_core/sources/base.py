@@ -63,8 +63,10 @@ class World:
 
 
 class SourceSettings(Section, abc.ABC):
-    """The settings of a source. Each has a field ``kind``, a literal with its name."""
+    """The settings of a source."""
 
+    kind: str
+    """Its name, a literal in each of them."""
     environment: ClassVar[Mapping[str, str]] = {}
     """By field, the environment variable that is read where the file does not set it."""
 
