@@ -124,7 +124,8 @@ class SqliteBackend:
         if state == _NONE.state:
             if version:
                 _remove(self._rows[session], changes)
-                self._file.write(changes, lazy=lazy)
+            self._file.write(changes, lazy=lazy)  # one that is gone already may not be gone from the file yet
+            if version:
                 del self._rows[session], self._sessions[session]
             return True
         rows = self._changes(session, before.state, state, changes)

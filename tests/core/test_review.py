@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ from tests.core.ports import FakePort
 from tests.core.test_gateway import ALL_PATHS, Client, Clock, code, heard
 from tests.core.test_restart import Machine
 
-ROUTES = [{"match": {"listener": "forward"}, "answer": "review", "review_timeout_s": 40}, {"answer": "pair"}]
+REVIEW: dict[str, Any] = {"match": {"listener": "forward"}, "answer": "review", "review_timeout_s": 40}
+ROUTES = [REVIEW, {"answer": "pair"}]
 USAGE = {
     "prompt_tokens": 3,
     "completion_tokens": 4,
@@ -80,6 +81,11 @@ class Service:
 @dataclass
 class ServedPort(FakePort):
     service_is: Service | None = None
+    responded: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def respond(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        super().respond(status, headers, body)
+        self.responded.set()
 
     async def ask(self, service: str | None, body: bytes | None = None) -> ServiceReply:
         assert self.service_is is not None
@@ -94,10 +100,12 @@ class App(Client):
     listener: Any = "forward"
     fields: dict[str, Any] = field(default_factory=dict)
 
-    async def say(self, text: str, model: str = "npc", **fields: Any) -> FakePort:
-        return await super().say(text, model, **{**self.fields, **fields})
+    async def say(self, text: str, model: str = "npc", **fields: Any) -> ServedPort:
+        port = await super().say(text, model, **{**self.fields, **fields})
+        assert isinstance(port, ServedPort)
+        return port
 
-    async def send(self, body: bytes, **headers: str) -> FakePort:
+    async def send(self, body: bytes, **headers: str) -> ServedPort:
         fields = {"user-agent": self.agent, **self.headers, **headers}
         head = RequestHead("POST", "api.openai.com", 443, ALL_PATHS[self.dialect], headers=fields)
         dialect = Gateway.dialect_of(head)
@@ -273,7 +281,7 @@ class TestTheServiceIsAskedOnce:
         }
 
     async def test_twins_that_are_to_queue_are_two(self, clock: Clock, service: Service) -> None:
-        routes = [{**ROUTES[0], "twins": "queue"}, ROUTES[1]]
+        routes = [{**REVIEW, "twins": "queue"}, ROUTES[1]]
         gateway = Gateway(Config.model_validate({"routes": routes}), clock=clock)
         await Client(gateway, "person").say("ping")
         app = App(gateway, "app", service=service)
@@ -361,14 +369,14 @@ class TestNobodySaysOtherwise:
         assert app.exchanges[-1].exchange not in gateway.held
 
     async def test_the_queue_is_full(self, clock: Clock, service: Service) -> None:
-        gateway = Gateway(Config.model_validate({"routes": [{**ROUTES[0], "queue_limit": 1}, ROUTES[1]]}), clock=clock)
+        gateway = Gateway(Config.model_validate({"routes": [{**REVIEW, "queue_limit": 1}, ROUTES[1]]}), clock=clock)
         app = App(gateway, "app", service=service)
         await reviewed(gateway, app)
         assert (await app.say("more")).told == ["pass"] and service.asked == 1
         gateway.shut_down()
 
     async def test_the_queue_fills_while_the_service_is_asked(self, clock: Clock, service: Service) -> None:
-        gateway = Gateway(Config.model_validate({"routes": [{**ROUTES[0], "queue_limit": 1}, ROUTES[1]]}), clock=clock)
+        gateway = Gateway(Config.model_validate({"routes": [{**REVIEW, "queue_limit": 1}, ROUTES[1]]}), clock=clock)
         service.open.clear()
         app = App(gateway, "app", service=service)
         await Client(gateway, "person").say("ping")
@@ -424,14 +432,13 @@ class TestTheServiceFails:
         assert code(asked) == (502, "upstream_failed")
 
     async def test_it_is_late(self, clock: Clock) -> None:
-        routes = [{**ROUTES[0], "hold_timeout_s": 0.01}, ROUTES[1]]
+        routes = [{**REVIEW, "hold_timeout_s": 0.01}, ROUTES[1]]
         gateway = Gateway(Config.model_validate({"routes": routes}), clock=clock)
         app = App(gateway, "app")
         await Client(gateway, "person").say("ping")
         asked = await app.say("hello")
         async with asyncio.timeout(5):
-            while not asked.told:
-                await asyncio.sleep(0.005)
+            await asked.responded.wait()
         await settled()
         assert code(asked) == (502, "upstream_timeout") and app.service.left == 1
         gateway.shut_down()
@@ -507,7 +514,7 @@ async def test_a_first_client_whose_role_is_not_known_has_no_draft(clock: Clock,
 
 
 async def test_where_a_reply_waits_for_somebody_to_come(clock: Clock, service: Service) -> None:
-    routes = [{**ROUTES[0], "when": "always"}, ROUTES[1]]
+    routes = [{**REVIEW, "when": "always"}, ROUTES[1]]
     gateway = Gateway(Config.model_validate({"routes": routes}), clock=clock)
     app = App(gateway, "app", service=service)
     asked = await app.say("hello")
