@@ -122,7 +122,7 @@ def _check_review(config: Config, index: int, route: Route) -> None:
     """Whether the settings of a review stand at one, and no others that it has no use for."""
     if route.answer != "review":
         for setting in ("draft", "review_timeout_s"):
-            if getattr(route, setting) is not None:
+            if setting in route.model_fields_set and getattr(route, setting) is not None:
                 raise ConfigError(dotted(("routes", index, setting)), "this is for `answer: review`")
         return
     for setting in POLICY_SETTINGS:

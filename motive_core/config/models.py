@@ -193,9 +193,8 @@ class Route(Section):
         default=None,
         description="For `review`: the one of `sources` that is the service, joined or not. Null: the app's real one.",
     )
-    review_timeout_s: Seconds | None = Field(
-        default=None,
-        description="For `review`: how long a reply waits for the other client, until it goes on as it is. Null: 300.",
+    review_timeout_s: Seconds = Field(
+        default=300, description="For `review`: how long a reply waits for the other client, until it goes on as it is."
     )
     when: Literal["joined", "always"] | None = Field(
         default=None,

@@ -20,8 +20,6 @@ from motive_core.session import Role, Rules
 ROLE_HEADER: Final = "x-motive-role"
 ROLES: Final[tuple[Role, ...]] = ("asker", "answerer")
 
-REVIEW_TIMEOUT_S: Final = 300.0
-
 SESSION_ID_CHARACTERS: Final = 256
 """The longest id of a session. It is shown in logs, in ``/admin/sessions`` and in a header of each reply."""
 
@@ -145,7 +143,7 @@ class Router:
             on_lost=_lost_policy(route.on_lost or ("pass" if can_pass else "wait")),
             on_full="pass" if reviews else _policy(route.on_full),
             on_idle=route.on_idle,
-            review_timeout_s=(route.review_timeout_s or REVIEW_TIMEOUT_S) if reviews else None,
+            review_timeout_s=route.review_timeout_s if reviews else None,
         )
         return Answer(
             session=session,
