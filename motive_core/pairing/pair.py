@@ -489,7 +489,6 @@ class Pairing:
         it."""
         source = exchange.stand_ins.get("pass")
         if exchange.draft is not None:
-            self._held.forget(exchange.exchange)
             exchange.say(exchange.draft)
         elif source is not None:
             self._hand_over(exchange, source)

@@ -5,116 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from motive_core.config import Config
-from motive_core.dialects import RequestHead
 from motive_core.errors import StoreError, UpstreamError
-from motive_core.exchange import ServiceReply
-from motive_core.gateway import Gateway, Incoming
-from tests.core.ports import FakePort
-from tests.core.test_gateway import ALL_PATHS, Client, Clock, code, heard
+from motive_core.gateway import Gateway
+from tests.core.reviewing import REVIEW, ROUTES, App, Service, body, reviewed, settled, shown
+from tests.core.test_gateway import Client, Clock, code, heard
 from tests.core.test_restart import Machine
-
-REVIEW: dict[str, Any] = {"match": {"listener": "forward"}, "answer": "review", "review_timeout_s": 40}
-ROUTES = [REVIEW, {"answer": "pair"}]
-USAGE = {
-    "prompt_tokens": 3,
-    "completion_tokens": 4,
-    "total_tokens": 7,
-    "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
-    "completion_tokens_details": {
-        "reasoning_tokens": 0,
-        "audio_tokens": 0,
-        "accepted_prediction_tokens": 0,
-        "rejected_prediction_tokens": 0,
-    },
-}
-
-
-def body(text: str | None = "It is a troll.", **message: Any) -> dict[str, Any]:
-    said = {"role": "assistant", "content": text, "refusal": None, "annotations": [], **message}
-    finish = "tool_calls" if "tool_calls" in message else "stop"
-    return {
-        "id": "chatcmpl-real",
-        "object": "chat.completion",
-        "created": 1,
-        "model": "npc-2024",
-        "choices": [{"index": 0, "message": said, "logprobs": None, "finish_reason": finish}],
-        "usage": USAGE,
-        "system_fingerprint": "fp_1",
-        "service_tier": "default",
-    }
-
-
-@dataclass
-class Service:
-    """The real one. It answers when ``open`` is set."""
-
-    said: Any = field(default_factory=body)
-    status: int = 200
-    error: Exception | None = None
-    asked: int = 0
-    left: int = 0
-    open: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def reply(self) -> ServiceReply:
-        self.asked += 1
-        try:
-            await self.open.wait()
-        except asyncio.CancelledError:
-            self.left += 1
-            raise
-        if self.error is not None:
-            raise self.error
-        return ServiceReply(self.status, {"retry-after": "7"}, self._chunks())
-
-    async def _chunks(self) -> AsyncGenerator[bytes]:
-        yield json.dumps(self.said).encode()
-
-
-@dataclass
-class ServedPort(FakePort):
-    service_is: Service | None = None
-    responded: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def respond(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        super().respond(status, headers, body)
-        self.responded.set()
-
-    async def ask(self, service: str | None, body: bytes | None = None) -> ServiceReply:
-        assert self.service_is is not None
-        return await self.service_is.reply()
-
-
-@dataclass
-class App(Client):
-    """A client behind the forward proxy, with a service."""
-
-    service: Service = field(default_factory=Service)
-    listener: Any = "forward"
-    fields: dict[str, Any] = field(default_factory=dict)
-
-    async def say(self, text: str, model: str = "npc", **fields: Any) -> ServedPort:
-        port = await super().say(text, model, **{**self.fields, **fields})
-        assert isinstance(port, ServedPort)
-        return port
-
-    async def send(self, body: bytes, **headers: str) -> ServedPort:
-        fields = {"user-agent": self.agent, **self.headers, **headers}
-        head = RequestHead("POST", "api.openai.com", 443, ALL_PATHS[self.dialect], headers=fields)
-        dialect = Gateway.dialect_of(head)
-        assert dialect is not None
-        port = ServedPort(service_is=self.service)
-        self.exchanges.append(
-            await self.gateway.accept(Incoming(self.listener, head, "127.0.0.1", body), dialect, port)
-        )
-        return port
 
 
 @pytest.fixture
@@ -139,29 +41,6 @@ def service() -> Service:
 @pytest.fixture
 def app(gateway: Gateway, service: Service) -> App:
     return App(gateway, "app", service=service)
-
-
-async def settled() -> None:
-    """Everything that can go on does."""
-    for _ in range(10):
-        await asyncio.sleep(0)
-
-
-async def shown(person: Client, port: FakePort) -> str:
-    text = heard(port)
-    exchange = person.exchanges[-1]
-    assert exchange is not None
-    await person.gateway.delivered(exchange)
-    return text
-
-
-async def reviewed(gateway: Gateway, app: App, text: str = "You see something.") -> tuple[Client, FakePort, str]:
-    """A person joins, the app asks, and the draft is shown."""
-    person = Client(gateway, "person")
-    joined = await person.say("ping")
-    asked = await app.say(text)
-    await settled()
-    return person, asked, await shown(person, joined)
 
 
 class TestNobodyIsThere:
@@ -285,8 +164,10 @@ class TestTheServiceIsAskedOnce:
         gateway = Gateway(Config.model_validate({"routes": routes}), clock=clock)
         await Client(gateway, "person").say("ping")
         app = App(gateway, "app", service=service)
+        service.open.clear()
         for _ in range(2):
             await app.say("hello")
+        service.open.set()
         await settled()
         (told,) = await gateway.sessions()
         assert service.asked == 2 and len(told["prompts"]) == 2
@@ -347,6 +228,12 @@ class TestNobodySaysOtherwise:
         gateway.shut_down()
         assert json.loads(asked.body) == body()
 
+    async def test_the_proxy_exits_with_a_retry(self, gateway: Gateway, app: App) -> None:
+        await reviewed(gateway, app)
+        again = await app.say("You see something.")
+        gateway.shut_down()
+        assert json.loads(again.body) == body() and app.service.asked == 1
+
     async def test_the_proxy_exits_while_the_service_is_asked(self, gateway: Gateway, app: App) -> None:
         app.service.open.clear()
         await Client(gateway, "person").say("ping")
@@ -373,6 +260,17 @@ class TestNobodySaysOtherwise:
         app = App(gateway, "app", service=service)
         await reviewed(gateway, app)
         assert (await app.say("more")).told == ["pass"] and service.asked == 1
+        gateway.shut_down()
+
+    async def test_it_is_too_large_to_be_kept(self, clock: Clock, service: Service) -> None:
+        settings = {"routes": ROUTES, "limits": {"session_limit_bytes": 20_000}}
+        gateway = Gateway(Config.model_validate(settings), clock=clock)
+        service.said = body("x" * 30_000)
+        app = App(gateway, "app", service=service)
+        joined = await Client(gateway, "person").say("ping")
+        asked = await app.say("hello")
+        await settled()
+        assert json.loads(asked.body) == body("x" * 30_000) and not joined.told and len(gateway.held) == 1
         gateway.shut_down()
 
     async def test_the_queue_fills_while_the_service_is_asked(self, clock: Clock, service: Service) -> None:
@@ -453,49 +351,6 @@ class TestTheServiceFails:
             await settled()
         assert {code(port) for port in asked} == {(500, "internal_error")}
         assert caplog.text.count("a draft could not be made") == 1
-
-
-class TestAnotherServiceMakesTheDraft:
-    @pytest.fixture
-    async def gateway(self, clock: Clock) -> AsyncIterator[Gateway]:
-        routes = [{"answer": "review", "draft": "parrot"}]
-        sources = {"parrot": {"kind": "mock", "text": "Polly."}}
-        made = Gateway(Config.model_validate({"routes": routes, "sources": sources}), clock=clock)
-        yield made
-        made.shut_down()
-
-    async def test_it_answers_while_nobody_is_there(self, gateway: Gateway) -> None:
-        for _ in range(2):
-            assert heard(await Client(gateway, "app").say("hello")) == "Polly."
-        assert await gateway.sessions() == [] and not gateway.held.keys() - set(gateway.answering._works)
-
-    @pytest.mark.parametrize("dialect", ["openai-chat", "anthropic-messages"])
-    async def test_at_the_meeting_point(self, gateway: Gateway, dialect: str) -> None:
-        person, app = Client(gateway, "person"), Client(gateway, "app", dialect)
-        joined = await person.say("ping")
-        asked = await app.say("hello")
-        await settled()
-        assert (await shown(person, joined)).endswith("other words take its place\n\nPolly.")
-        listening = await person.say("/send")
-        assert heard(asked) == "Polly." and json.loads(asked.body)["model"] == "npc"
-        asked = await app.say("more")
-        await settled()
-        await shown(person, listening)
-        await person.say("Cracker.")
-        assert heard(asked) == "Cracker."
-
-    async def test_a_background_call_goes_there(self, gateway: Gateway) -> None:
-        app = Client(gateway, "app")
-        body = {"model": "npc", "max_tokens": 1, "messages": [{"role": "user", "content": "ping"}]}
-        assert heard(await app.send(json.dumps(body).encode())) == "Polly."
-
-    async def test_a_source_that_is_gone(self, gateway: Gateway) -> None:
-        person, app = Client(gateway, "person"), Client(gateway, "app")
-        await person.say("ping")
-        gateway.answering.configure({})
-        asked = await app.say("hello")
-        await settled()
-        assert code(asked) == (500, "internal_error")
 
 
 async def test_a_first_client_whose_role_is_not_known_has_no_draft(clock: Clock, service: Service) -> None:

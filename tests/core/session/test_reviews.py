@@ -65,12 +65,22 @@ def test_time_lets_it_go_and_late_words_are_told_so(room: Room) -> None:
     room.expects()
     room.passes(1.0)
     room.expects("B1 is answered: d1")
+    assert room.state.answered == ("draft d1",)
     room.arrives("A", "a1")
     room.expects("A2 notice: late")
     room.arrives("A", "again")
     room.expects()
     room.arrives("B", "q2", draft=draft("d2"))
     room.expects("A3 is shown: q2")
+
+
+def test_who_has_joined_again_is_late_for_nothing(room: Room) -> None:
+    room.reviews()
+    room.passes(40.0)
+    room.sends("B1 is answered: d1")
+    room.arrives("A", "ping")
+    room.arrives("A", "anybody?")
+    room.expects("A2 error: superseded")
 
 
 def test_time_is_that_of_the_first_call_for_all(room: Room) -> None:
