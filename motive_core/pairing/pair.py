@@ -260,7 +260,8 @@ class Pairing:
         says so."""
         self._metrics.limit_hit(limit)
         rules = decision.rules
-        if rules.can_pass and (exchange.listener == "forward" or rules.on_full == "pass"):
+        can_pass = rules.can_pass and (limit == "sessions" or "pass" not in exchange.stand_ins)  # a source's are held
+        if can_pass and (exchange.listener == "forward" or rules.on_full == "pass"):
             self.pass_on(exchange)
         elif rules.on_full == "fallback":
             self._fall_back(exchange, "full")

@@ -75,6 +75,20 @@ class TestAnotherServiceMakesTheDraft:
         await person.say("Cracker.")
         assert heard(asked) == "Cracker."
 
+    async def test_over_a_limit_of_held_calls_it_is_not_asked(self, clock: Clock) -> None:
+        settings = {
+            "routes": [{"answer": "review", "draft": "parrot"}],
+            "sources": {"parrot": {"kind": "mock", "text": "Polly."}},
+            "limits": {"max_held": 2, "max_sessions": 1},
+        }
+        gateway = Gateway(Config.model_validate(settings), clock=clock)
+        await Client(gateway, "person").say("ping")
+        app = Client(gateway, "app", headers={"x-motive-role": "asker"})
+        asked = await app.say("one")
+        await app.say("two")
+        assert not asked.told and code(await app.say("three")) == (503, "too_many_held")
+        gateway.shut_down()
+
     async def test_a_background_call_goes_there(self, gateway: Gateway) -> None:
         app = Client(gateway, "app")
         body = {"model": "npc", "max_tokens": 1, "messages": [{"role": "user", "content": "ping"}]}
