@@ -13,9 +13,18 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from motive_core.errors import HoldTimeoutError, InternalError, MotiveError
+from motive_core.errors import HoldTimeoutError, InternalError, MotiveError, UpstreamError
 from motive_core.estimate import estimate_usage
-from motive_core.exchange import Answered, Events, Exchange, Garbage, Severed, SeveredError, Spoken
+from motive_core.exchange import (
+    Answered,
+    Events,
+    Exchange,
+    Garbage,
+    ReplyEvents,
+    Severed,
+    SeveredError,
+    Spoken,
+)
 from motive_core.ir import Reply
 from motive_core.log_lines import LogLine
 from motive_core.metrics import Metrics
@@ -23,8 +32,8 @@ from motive_core.pairing import HeldCalls, Spawn
 from motive_core.routing import Answer
 from motive_core.sources import Call, Source, SourceSettings, World
 from motive_core.sources.base import NO_HEADERS
-from motive_core.stream import Collector, Failed, Finished, Started, UsageReported
-from motive_core.upstream import OwnService
+from motive_core.stream import Collector, Failed, Finished, ReplyEvent, Started, UsageReported
+from motive_core.upstream import OwnService, whole
 
 logger = logging.getLogger(__name__)
 
@@ -186,6 +195,29 @@ class Answering:
         else:
             exchange.fail(HoldTimeoutError("The source did not answer in time."))
 
+    # Replies that somebody sees before the app does
+
+    async def draft(self, exchange: Exchange) -> Reply:
+        """What an exchange would be answered, whole: by the source that stands for its service, or by that. Raises
+        ``MotiveError``."""
+        name, own = exchange.stand_ins.get("pass"), _own_service(exchange)
+        if name is None and own is not None:
+            return await whole(await own.ask(exchange.request))
+        made = self._sources.get(name or "")
+        if made is None:  # the configuration has changed since the call came
+            raise InternalError(f"There is no source {name!r} any more.")
+        call = Call(exchange.request, exchange.head, exchange.exchange, exchange.session, exchange.arrived_at, own)
+        made.calls += 1
+        try:
+            answered = await made.source.answer(call)
+            reply = answered if isinstance(answered, Reply) else await whole(_faultless(answered))
+        finally:
+            made.calls -= 1
+            self._close_if_idle(made)
+        more = {name: value for name, value in call.headers.items() if name not in NO_HEADERS}
+        exchange.extra_headers = {**exchange.extra_headers, **more}
+        return _as_its_own(exchange, reply)
+
     # What became of a call
 
     async def delivered(self, exchange: Exchange) -> None:
@@ -273,6 +305,22 @@ async def _collected(events: Events) -> Reply | _Spoilt:
                     case _:
                         collector.add(event)
     return collector.reply()
+
+
+async def _faultless(events: Events) -> ReplyEvents:
+    """What a source says, to be seen by a person. Raises ``MotiveError`` where it is cut, by whatever fault."""
+    async with contextlib.aclosing(events):
+        async for batch in events:
+            told: list[ReplyEvent] = []
+            for event in batch:
+                match event:
+                    case Failed(error):
+                        raise error
+                    case Garbage() | Severed():
+                        raise UpstreamError("The reply was cut off.")
+                    case _:
+                        told.append(event)
+            yield told
 
 
 async def _told(exchange: Exchange, events: Events) -> Events:

@@ -67,6 +67,9 @@ _RESTART_S: Final = 2.0
 """About what a restart takes."""
 _SHOWN_CHARACTERS: Final = 200
 
+CLIENTS_ANSWER: Final = ("pair", "review")
+"""Routes by which calls meet in sessions."""
+
 _VERSION: Final = "0.1.0"
 _OWN_ENDPOINTS: Final = ("GET /health", "GET /metrics", "GET /admin/sessions")
 _NEAR: Final = 0.9
@@ -139,6 +142,7 @@ class Gateway:
             metrics=self.metrics,
             held=self.held,
             hand_over=self.answering.take,
+            ask_draft=self.answering.draft,
         )
         self.listeners: Callable[[], list[str]] = list
         """Where the proxy listens, as whoever runs it knows."""
@@ -406,11 +410,12 @@ class Gateway:
             stand_ins=dict(decision.stand_ins),
             late=decision.rules.on_timeout,
             passes_at_exit=decision.passes_at_exit,
+            source=decision.source if decision.source in CLIENTS_ANSWER else "pair",
             keep=lambda request, reply: self.side.kept.add(request, reply, credential, came),
             continues=continues,
         )
         if not await self._is_background(exchange, decision):
-            if decision.source != "pair":
+            if decision.source not in CLIENTS_ANSWER:
                 self._keep_alive(exchange, decision)
                 await self.answering.accept(exchange, decision, is_retry(head.headers))
                 return exchange
@@ -424,7 +429,7 @@ class Gateway:
         if exchange.ending is not None or not allowed:
             return
         rules = decision.rules
-        deadline_in_s = max(rules.hold_timeout_s, rules.handshake_timeout_s)
+        deadline_in_s = max(rules.hold_timeout_s, rules.handshake_timeout_s) + (rules.review_timeout_s or 0.0)
         headers = exchange.head.headers
         beat = self._heartbeats.plan(exchange.dialect.name, headers, stream=stream, deadline_in_s=deadline_in_s)
         if beat is not None:
@@ -452,7 +457,7 @@ class Gateway:
             exchange.outcome = f"background {task.name}"
             exchange.notice(self._background.answer(task, exchange.request))
         else:
-            exchange.pass_on()
+            self.pair.pass_on(exchange)
         return True
 
     def _cors(self, incoming: Incoming) -> dict[str, str]:
@@ -481,6 +486,12 @@ class Gateway:
         self.ledger.ended(exchange, "released")
         await self.pair.released(exchange)
         await self.answering.released(exchange)
+
+    async def let_go(self, exchange: Exchange) -> None:
+        """The operator let an exchange go that has a draft: that is its reply."""
+        assert exchange.draft is not None
+        exchange.say(exchange.draft)
+        await self.pair.released(exchange)
 
     async def restore(self) -> None:
         """Take over what the last process left in the store."""

@@ -47,6 +47,7 @@ def describe_session(name: str, state: Session, held: Mapping[str, Exchange], no
                 "prompt": prompt.prompt,
                 "state": prompt.outcome or ("answered" if prompt.answer is not None else "open"),
                 "shown": prompt.shown,
+                "draft": prompt.draft is not None,
                 "waiting_for_s": round(now - prompt.created_at, 3),
                 "calls": [call(live.call, live.deadline) for live in prompt.calls],
             }

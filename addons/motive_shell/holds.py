@@ -63,10 +63,14 @@ class Holds:
             self._gateway.spawn(self._watch(port))
 
     async def _watch(self, port: FlowPort) -> None:
-        """The operator's Resume lets the real service answer; nothing else tells of it."""
+        """The operator's Resume lets the real service answer, with the draft if it has made one; nothing else tells of
+        it."""
         flow, exchange = port.flow, port.exchange
         await flow.wait_for_resume()
         if port.resumed or exchange is None or exchange.ending is not None:
+            return
+        if flow.error is None and exchange.draft is not None:
+            await self._gateway.let_go(exchange)
             return
         self._forget(flow)
         if flow.error is not None:

@@ -33,7 +33,19 @@ logger = logging.getLogger(__name__)
 
 _NONE: Final = Stored(Session(), 0)
 
-_FIXED: Final = ("prompt", "who", "key", "digest", "words", "context", "quotes", "rules", "created_at", "terms")
+_FIXED: Final = (
+    "prompt",
+    "who",
+    "key",
+    "digest",
+    "words",
+    "context",
+    "quotes",
+    "rules",
+    "created_at",
+    "terms",
+    "draft",
+)
 """What of a prompt never changes."""
 _MOVING: Final = tuple(one.name for one in fields(Prompt) if one.name not in (*_FIXED, "answer", "calls", "sending"))
 _LISTS: Final = ("unsolicited", "undelivered")
@@ -134,7 +146,8 @@ class SqliteBackend:
         if state == _NONE.state:
             if version:
                 _remove(self._rows[session], changes)
-                self._file.write(changes, lazy=lazy)
+            self._file.write(changes, lazy=lazy)  # one that is gone already may not be gone from the file yet
+            if version:
                 del self._rows[session], self._sessions[session]
             return True
         rows = self._changes(session, before.state, state, changes)

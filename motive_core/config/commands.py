@@ -34,6 +34,7 @@ class Commands(Section):
     pass_on: CommandWord | None = Field(
         default="/pass", alias="pass", description="`/pass` lets the real service answer this call."
     )
+    send: CommandWord | None = Field(default="/send", description="`/send` lets the draft of a `review` go as it is.")
     leave: CommandWord | None = Field(default="/leave", description="`/leave` gives the seat of the model up.")
     help: CommandWord | None = Field(default="/help", description="`/help` tells what can be written.")
 
@@ -48,5 +49,5 @@ class Commands(Section):
     @property
     def words(self) -> tuple[str, ...]:
         """Those that are on."""
-        every = (self.call, self.think, self.say, self.fail, self.pass_on, self.leave, self.help)
+        every = (self.call, self.think, self.say, self.fail, self.pass_on, self.send, self.leave, self.help)
         return tuple(word for word in every if word is not None)

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from motive_core.config.hashed import SECRET_ERROR
-from motive_core.config.models import Config
+from motive_core.config.models import Config, Route
 from motive_core.config.source import Tree, dotted, parse, resolve
 from motive_core.config.sources import ANSWERS, POLICIES, POLICY_SETTINGS, RESERVED, with_sources
 from motive_core.config.variables import override, unknown_variables
@@ -84,7 +84,8 @@ def _check_routes(config: Config) -> None:
         if route.match.listener != "reverse" or route.service is not None or config.services:
             continue
         for setting in ("answer", "when", "on_timeout", "on_lost", "on_full", "on_exit", "background"):
-            if getattr(route, setting) in ("pass", "joined"):
+            needs_service = ("pass", "joined", "review") if route.draft is None or setting == "on_exit" else ()
+            if getattr(route, setting) in needs_service:
                 why = "there is no real service to pass to: give the route a service, or name one under services"
                 raise ConfigError(dotted(("routes", index, setting)), why)
     _check_sources(config)
@@ -111,9 +112,25 @@ def _check_sources(config: Config) -> None:
             hint = f"; did you mean {near[0]}?" if near else ""
             why = f"{named!r} is neither one of {', '.join(words)} nor the name of a source{hint}"
             raise ConfigError(dotted(("routes", index, setting)), why)
+        _check_review(config, index, route)
         if route.answer not in ANSWERS and route.when is not None:
             why = "a source answers whether somebody has joined or not: this is for `answer: pair`"
             raise ConfigError(dotted(("routes", index, "when")), why)
+
+
+def _check_review(config: Config, index: int, route: Route) -> None:
+    """Whether the settings of a review stand at one, and no others that it has no use for."""
+    if route.answer != "review":
+        for setting in ("draft", "review_timeout_s"):
+            if setting in route.model_fields_set and getattr(route, setting) is not None:
+                raise ConfigError(dotted(("routes", index, setting)), "this is for `answer: review`")
+        return
+    for setting in POLICY_SETTINGS:
+        if setting in route.model_fields_set and getattr(route, setting) is not None:
+            why = "what nobody reviews goes on as the service said it: this is for `answer: pair`"
+            raise ConfigError(dotted(("routes", index, setting)), why)
+    if route.draft is not None and route.draft not in config.sources:
+        raise ConfigError(dotted(("routes", index, "draft")), f"{route.draft!r} is not the name of a source")
 
 
 def _config_error(error: ValidationError, set_by: Mapping[tuple[str, ...], str]) -> ConfigError:

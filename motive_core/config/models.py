@@ -46,7 +46,7 @@ from motive_core.sources import AnySource
 
 DEFAULT_CONFIG_NAME: Final = "config.yaml"
 
-AnswerName = Annotated[str, Field(min_length=1), Kind("`pair`, `pass`, `reject` or a source")]
+AnswerName = Annotated[str, Field(min_length=1), Kind("`pair`, `review`, `pass`, `reject` or a source")]
 PolicyName = Annotated[str, Field(min_length=1), Kind("`pass`, `fallback`, `error` or a source")]
 SourceName = Annotated[str, Field(pattern="^[A-Za-z0-9_.-]{1,64}$"), Kind("name")]
 
@@ -186,8 +186,15 @@ class Route(Section):
     )
     answer: AnswerName = Field(
         default="pair",
-        description="`pair`: the other client of the session answers. `pass`: the real service does. `reject`: a 403. "
-        "Else one of `sources`, by its name.",
+        description="`pair`: the other client of the session answers. `review`: the service does, and the other client "
+        "sees its reply first. `pass`: the real service does. `reject`: a 403. Else one of `sources`, by its name.",
+    )
+    draft: SourceName | None = Field(
+        default=None,
+        description="For `review`: the one of `sources` that is the service, joined or not. Null: the app's real one.",
+    )
+    review_timeout_s: Seconds = Field(
+        default=300, description="For `review`: how long a reply waits for the other client, until it goes on as it is."
     )
     when: Literal["joined", "always"] | None = Field(
         default=None,

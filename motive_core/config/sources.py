@@ -10,10 +10,10 @@ from typing import Any, Final
 
 from motive_core.sources import KINDS
 
-RESERVED: Final = ("pair", "pass", "reject", "error", "fallback", "wait", "joined", "always")
+RESERVED: Final = ("pair", "review", "pass", "reject", "error", "fallback", "wait", "joined", "always")
 """Words that a route has another meaning for."""
 
-ANSWERS: Final = ("pair", "pass", "reject")
+ANSWERS: Final = ("pair", "review", "pass", "reject")
 POLICIES: Final = ("pass", "fallback", "error", "wait")
 POLICY_SETTINGS: Final = ("on_timeout", "on_lost", "on_full")
 
@@ -51,6 +51,6 @@ def _named(routes: Any) -> Iterator[str]:
     """The words by which routes may name a source."""
     for route in routes if isinstance(routes, list) else ():
         if isinstance(route, dict):
-            for setting in ("answer", *POLICY_SETTINGS):
+            for setting in ("answer", "draft", *POLICY_SETTINGS):
                 if isinstance(name := route.get(setting), str):
                     yield name

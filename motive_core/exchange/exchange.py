@@ -24,8 +24,9 @@ from motive_core.ir import ChatRequest, Choice, Part, Reply, TextPart
 from motive_core.stream import replay
 
 type Listener = Literal["forward", "reverse"]
-type Policy = Literal["timeout", "lost", "full"]
-"""What a route has something to say about: nobody answered in time, who answers left, too much waits."""
+type Policy = Literal["timeout", "lost", "full", "pass"]
+"""What a route has something to say about: nobody answered in time, who answers left, too much waits, the service is to
+answer."""
 type Ending = Literal["replied", "noticed", "failed", "passed", "gone"]
 
 
@@ -66,6 +67,8 @@ class Exchange:
     """The sources that answer when nobody does, by the policy that calls upon each."""
     late: Literal["pass", "fallback", "error"] = "error"
     """What becomes of it when its source is late."""
+    draft: Reply | None = None
+    """What its service has said already, that waits for somebody to let it go."""
     passes_at_exit: bool = False
     continues: bool = False
     """Whether ``request`` has a conversation in it that the body only named, by an id that the real service has not."""
@@ -88,7 +91,9 @@ class Exchange:
         return self.notice(self.fallback)
 
     def exit(self, error: MotiveError) -> None:
-        """The process exits: end by the route's policy, or in the middle of the reply."""
+        """The process exits: end with the draft, by the route's policy, or in the middle of the reply."""
+        if self.draft is not None and self.say(self.draft):
+            return
         if not (self.pass_on() if self.passes_at_exit else self.fail(error)):
             self.cut(error)
 
@@ -169,6 +174,13 @@ class Exchange:
         if self.request.stream:
             return self.dialect.encoder(self.request).encode_all(replay(reply, pieces))
         return self.dialect.render_reply(self.request, reply)
+
+    def say(self, reply: Reply) -> bool:
+        """Reply with the draft, or with what somebody made of it. What its own service said it need not be told of
+        again: that keeps it. Gives False if the exchange had ended before."""
+        if reply is self.draft and self.listener == "forward" and "pass" not in self.stand_ins:
+            self.keep = None
+        return self.reply(reply, "replied")
 
     @property
     def streams(self) -> bool:

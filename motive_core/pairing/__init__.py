@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from motive_core.pairing.held import HeldCalls
-from motive_core.pairing.pair import NOTICES, Pairing, Spawn, is_urgent
+from motive_core.pairing.held import HeldCalls, Spawn
+from motive_core.pairing.pair import NOTICES, Pairing, is_urgent
 
 __all__ = ["NOTICES", "HeldCalls", "Pairing", "Spawn", "is_urgent"]

@@ -5,11 +5,15 @@ Owns the two limits. Knows no session.
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 from motive_core.errors import FullError, MotiveError, TooManyHeldError
 from motive_core.exchange import Exchange
+
+type Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 
 RETRY_AFTER_S: Final = 5.0
 """A guess: nobody knows when a person will have answered."""

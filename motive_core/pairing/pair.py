@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Final, assert_never
+from collections.abc import Callable, Mapping
+from typing import Final, assert_never
 
 from motive_core.backends.base import Backend
 from motive_core.config import Limits
@@ -25,15 +25,17 @@ from motive_core.errors import (
     error_of,
 )
 from motive_core.exchange import Exchange, Policy
-from motive_core.ir import Tool, ToolCallPart
+from motive_core.ir import Reply, Tool, ToolCallPart
 from motive_core.log_lines import LogLine
 from motive_core.metrics import Metrics
-from motive_core.pairing.held import RETRY_AFTER_S, HeldCalls
+from motive_core.pairing.drafting import AskDraft, Drafting
+from motive_core.pairing.held import RETRY_AFTER_S, HeldCalls, Spawn
 from motive_core.part_sizes import bytes_of
 from motive_core.relay import (
     CommandError,
     CommandReader,
     Relayed,
+    drafted,
     fingerprint,
     join_of,
     prompt_parts,
@@ -67,6 +69,7 @@ from motive_core.session import (
     Tick,
     Wish,
     answerer_present,
+    draft_of,
     live_calls,
     next_due,
     step,
@@ -78,8 +81,6 @@ type HandOver = Callable[[Exchange, str], None]
 
 _POLICIES: Final[Mapping[ErrorKind, Policy]] = {"hold_timeout": "timeout", "answerer_left": "lost"}
 """The policy that says what stands in for an error."""
-
-type Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 
 NOTICES: Final[dict[NoticeKind, str]] = {
     "paired": "You are paired: the other side is here. What you send next goes to it.",
@@ -144,14 +145,17 @@ class Pairing:
         metrics: Metrics,
         held: HeldCalls,
         hand_over: HandOver,
+        ask_draft: AskDraft,
     ) -> None:
-        """``hand_over`` lets the source of this name answer an exchange that is not in charge here any more."""
+        """``hand_over`` lets the source of this name answer an exchange that is not in charge here any more;
+        ``ask_draft`` gives what an exchange would be answered if nobody was here."""
         self._backend = backend
         self._clock = clock
         self._spawn = spawn
         self._metrics = metrics
         self._held = held
         self._hand_over = hand_over
+        self._drafting = Drafting(spawn, ask_draft)
         self._timers: dict[str, tuple[float, asyncio.TimerHandle]] = {}
         self._touched: dict[str, float] = {}
         self._restored = False
@@ -175,7 +179,7 @@ class Pairing:
         stored = await self._backend.load(session)
         if stored.version == 0:
             if rules.when_joined and rules.can_pass and decision.role == "asker":
-                exchange.pass_on()  # what the machine would say, for the many calls that nobody is interested in
+                self.pass_on(exchange)  # what the machine would say, for the many calls that nobody is interested in
                 return
             if await self._backend.count() >= self.max_sessions:
                 full = RateLimitedError("Too many sessions are open.", code="too_many_sessions")
@@ -191,18 +195,50 @@ class Pairing:
             with_context=decision.relay_context,
             call_word=self.commands.call_word,
         )
+        if rules.review_timeout_s is not None:
+            event = self._arrival(exchange, decision, said, retry, stored.state)
+            if _makes_prompt(stored.state, event, self._clock()):
+                self._held.add(exchange)
+                self._draft(exchange, decision, said, event)
+                return
         self._held.add(exchange)
+        await self._arrive(exchange, decision, said, retry)
+
+    def _draft(self, exchange: Exchange, decision: AnswerDecision, said: Relayed, event: Arrive) -> None:
+        """Let a call arrive with what its service would answer. Whatever goes wrong once that is known, it is the
+        answer; what goes wrong before, the service's own error most of all, the app is told."""
+
+        async def arrive(draft: Reply) -> None:
+            exchange.draft = draft
+            try:
+                await self._arrive(exchange, decision, said, event.retry)
+            except MotiveError:
+                self.pass_on(exchange)
+            except Exception:
+                logger.exception(LogLine("not reviewed", exchange=exchange.exchange, session=exchange.session))
+                self.pass_on(exchange)
+
+        def fail(error: MotiveError) -> None:
+            self._held.forget(exchange.exchange)
+            exchange.decided_at = self._clock()
+            exchange.fail(error)
+
+        shares = decision.rules.twins == "attach" or event.retry
+        key = event.key if shares else event.call
+        self._drafting.begin(exchange, key, decision.rules.hold_timeout_s, arrive, fail)
+
+    async def _arrive(self, exchange: Exchange, decision: AnswerDecision, said: Relayed, retry: bool) -> None:
         is_taken = False
         try:
-            while True:
+            while not is_taken:
+                stored = await self._backend.load(exchange.session)
                 event = self._arrival(exchange, decision, said, retry, stored.state)
-                is_taken = await self._apply(session, stored.state, stored.version, event)
-                if is_taken:
-                    return
-                stored = await self._backend.load(session)
+                is_taken = await self._apply(exchange.session, stored.state, stored.version, event)
         finally:
             if not is_taken:
                 self._held.forget(exchange.exchange)  # nothing has changed
+        if decision.rules.review_timeout_s is not None and exchange.draft is None:
+            exchange.draft = draft_of((await self._backend.load(exchange.session)).state, exchange.exchange)
 
     def _may_answer(self, exchange: Exchange, decision: AnswerDecision, state: Session) -> bool:
         """Whether a call may well be the answerer's. That one is never over a limit of held calls: it ends one, and a
@@ -224,8 +260,9 @@ class Pairing:
         says so."""
         self._metrics.limit_hit(limit)
         rules = decision.rules
-        if rules.can_pass and (exchange.listener == "forward" or rules.on_full == "pass"):
-            exchange.pass_on()
+        can_pass = rules.can_pass and (limit == "sessions" or "pass" not in exchange.stand_ins)  # a source's are held
+        if can_pass and (exchange.listener == "forward" or rules.on_full == "pass"):
+            self.pass_on(exchange)
         elif rules.on_full == "fallback":
             self._fall_back(exchange, "full")
         else:
@@ -237,15 +274,20 @@ class Pairing:
         request, headers = exchange.request, exchange.head.headers
         who = _who(exchange)
         answer, refused, hint = Answer(said.words, said.digest), "", ""
+        size_bytes = bytes_of(said.words) + bytes_of(said.context)
+        if exchange.draft is not None:
+            size_bytes += sum(bytes_of(choice.parts) for choice in exchange.draft.choices)
         wish: Wish = "say" if decision.role == "asker" else self.commands.wish(said.words)
         if decision.role != "asker":
-            terms = next((prompt.terms for prompt in state.prompts if prompt.prompt == state.owes), NO_TERMS)
+            owed = next((prompt for prompt in state.prompts if prompt.prompt == state.owes), None)
+            terms = owed.terms if owed is not None else NO_TERMS
+            draft = owed.draft.reply if owed is not None and owed.draft is not None else None
             if wish == "help":
                 hint = self.commands.help(terms)
             elif wish in ("say", "answer"):
                 try:
                     ids = (f"call_{exchange.exchange}{number:02d}" for number in range(_CALLS_AT_ONCE))
-                    answer = self.commands.answer(said.words, terms, ids)
+                    answer = self.commands.answer(said.words, terms, ids, draft)
                 except CommandError as error:
                     refused = str(error)
         return Arrive(
@@ -268,7 +310,8 @@ class Pairing:
             refused=refused,
             hint=hint,
             terms=Terms(tuple(map(_as_terms, request.tools)), request.response_format),
-            size_bytes=bytes_of(said.words) + bytes_of(said.context),
+            draft=drafted(exchange.draft) if exchange.draft is not None else None,
+            size_bytes=size_bytes,
         )
 
     async def restore(self) -> None:
@@ -299,6 +342,7 @@ class Pairing:
         await self._ended(exchange, Released(exchange.exchange))
 
     async def _ended(self, exchange: Exchange, event: Event) -> None:
+        self._drafting.leave(exchange)
         if self._held.forget(exchange.exchange) is not None:
             await self._dispatch(exchange.session, event)
 
@@ -343,6 +387,7 @@ class Pairing:
         self._timers.clear()
         for exchange in list(self._held.values()):
             exchange.exit(error)
+        self._drafting.stop()
 
     async def _dispatch(self, session: str, event: Event) -> None:
         while True:
@@ -410,9 +455,13 @@ class Pairing:
     def _send(self, exchange: Exchange, command: Command) -> bool:
         match command:
             case SendPrompt(_, prompt, context):
-                return exchange.answer(prompt_parts(prompt.words, prompt.context if context else ()))
+                reply = prompt.draft.reply if prompt.draft is not None else None
+                draft = self.commands.draft(reply, self.join_words) if reply is not None else None
+                return exchange.answer(prompt_parts(prompt.words, prompt.context if context else (), draft))
             case SendAnswer(_, _, Answer(failure=Failure(status, message))):
                 return exchange.fail(error_of(status, message))
+            case SendAnswer(_, _, Answer(reply=Reply() as reply)):
+                return exchange.say(reply)
             case SendAnswer(_, _, answer):
                 calls_tool = any(isinstance(part, ToolCallPart) for part in answer.parts)
                 return exchange.answer(answer.parts, "tool_calls" if calls_tool else "stop")
@@ -427,7 +476,7 @@ class Pairing:
                     self._metrics.limit_hit("queue")
                 exchange.fail(error_for(kind, exchange.session))
             case PassThrough():
-                exchange.pass_on()
+                self.pass_on(exchange)
             case FallBack(_, kind):
                 if kind == "queue_full":
                     self._metrics.limit_hit("queue")
@@ -436,6 +485,17 @@ class Pairing:
                 assert_never(command)
         return True
 
+    def pass_on(self, exchange: Exchange) -> None:
+        """Let the service answer: with the draft that it made, or else the app's own, or the source that stands for
+        it."""
+        source = exchange.stand_ins.get("pass")
+        if exchange.draft is not None:
+            exchange.say(exchange.draft)
+        elif source is not None:
+            self._hand_over(exchange, source)
+        else:
+            exchange.pass_on()
+
     def _fall_back(self, exchange: Exchange, policy: Policy) -> None:
         """Answer with what the route has for this policy: a source, or words."""
         source = exchange.stand_ins.get(policy)
@@ -443,6 +503,18 @@ class Pairing:
             self._hand_over(exchange, source)
         else:
             exchange.fall_back()
+
+
+def _makes_prompt(state: Session, event: Arrive, now: float) -> bool:
+    """Whether a new prompt would come of this call. A first client may turn out to be the one who answers."""
+    known = {(prompt.prompt, prompt.created_at) for prompt in state.prompts}
+    after, _ = step(state, event, now)
+    return not after.provisional and any(
+        live.call == event.call
+        for prompt in after.prompts
+        if (prompt.prompt, prompt.created_at) not in known
+        for live in prompt.calls
+    )
 
 
 def _as_terms(tool: Tool) -> Tool:

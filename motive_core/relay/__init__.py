@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from motive_core.relay.commands import CommandError, CommandReader
+from motive_core.relay.drafts import drafted, parts_of
 from motive_core.relay.words import (
+    DRAFT,
     NEW_MESSAGE,
     Relayed,
     fingerprint,
@@ -16,13 +18,16 @@ from motive_core.relay.words import (
 )
 
 __all__ = [
+    "DRAFT",
     "NEW_MESSAGE",
     "CommandError",
     "CommandReader",
     "Relayed",
+    "drafted",
     "fingerprint",
     "is_retry",
     "join_of",
+    "parts_of",
     "prompt_parts",
     "relayed",
     "request_key",

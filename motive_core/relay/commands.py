@@ -15,8 +15,9 @@ from pydantic_core import from_json, to_json
 from motive_core.config import Commands
 from motive_core.dialects.degrade import parts_as_text
 from motive_core.fit import format_misfit, misfit, wants_json
-from motive_core.ir import ReasoningPart, TextPart, Tool, ToolCallPart
-from motive_core.relay.words import signatures, text_digest
+from motive_core.ir import ReasoningPart, Reply, TextPart, Tool, ToolCallPart
+from motive_core.relay.drafts import calls_of, drafted, edited, parts_of, same_call, same_words, text_of, written
+from motive_core.relay.words import join_of, signatures, text_digest
 from motive_core.session import NO_TERMS, Answer, Failure, Terms, Wish, Words
 
 _DEFAULT_STATUS: Final = 500
@@ -50,6 +51,7 @@ class CommandReader:
             (commands.leave, "leave"),
             (commands.pass_on, "pass"),
             (commands.help, "help"),
+            (commands.send, "answer"),
         )
         wish = next((wish for word, wish in wishes if word is not None and text == word.lower()), None)
         if wish is not None:
@@ -58,17 +60,42 @@ class CommandReader:
         answers = (commands.call, commands.think, commands.say, commands.fail)
         return "answer" if any(word is not None and first == word.lower() for word in answers) else "say"
 
-    def answer(self, words: Words, terms: Terms, call_ids: Iterable[str]) -> Answer:
+    def answer(self, words: Words, terms: Terms, call_ids: Iterable[str], draft: Reply | None = None) -> Answer:
         """The words of the answerer as a reply.
 
         Lines that begin with ``/call NAME {json}`` become tool calls, checked against the tool's JSON Schema (the JSON
         may go on over several lines); what follows ``/say`` is taken literally. Lines ``/think TEXT`` before all others
         are the reasoning that the reply begins with. ``/fail STATUS TEXT`` is an error in the place of a reply. A reply
         in words must fit the response format, if the app asked for one. Raises ``CommandError``.
+
+        Where there is a ``draft``, the answer is that, edited: what was left as it was needs to fit nothing. ``/send``
+        is the draft itself.
         """
+        send = self._commands.send
+        if send is not None and parts_as_text(words).strip().lower() == send.lower():
+            if draft is None:
+                raise CommandError(f"there is no draft that {send} could let go; what you write is the answer")
+            return drafted(draft)
         reasoning, words = self._reasoning(words)
-        answer = self._answer(words, terms, call_ids)
-        return replace(answer, parts=(*reasoning, *answer.parts)) if reasoning and answer.failure is None else answer
+        answer = self._answer(words, terms, call_ids, parts_of(draft) if draft is not None else None)
+        if answer.failure is not None:
+            return answer
+        parts = (*reasoning, *answer.parts)
+        return drafted(edited(draft, parts, self._commands)) if draft is not None else replace(answer, parts=parts)
+
+    def draft(self, reply: Reply, join_words: Sequence[str]) -> str:
+        """What stands behind the mark of a draft: how it is let go, and what it is, as an answerer would write it."""
+        commands, parts = self._commands, parts_of(reply)
+        text = written(parts, commands)
+        if commands.say is not None and not calls_of(parts):
+            words = (TextPart(text_of(parts, commands)),)
+            is_command = self.wish(words) != "say" or join_of(words, join_words) == "word"
+            if is_command or (self._call is not None and self._call.search(words[0].text) is not None):
+                thoughts = text.removesuffix(words[0].text)
+                text = f"{thoughts}{commands.say} {words[0].text}"
+        word = commands.send or commands.pass_on
+        hint = f" {word} lets it go, other words take its place" if word is not None else ""
+        return f"{hint}\n\n{text or '(an empty reply)'}"
 
     def help(self, terms: Terms = NO_TERMS) -> str:
         """What can be written, for a person; with the tools of the call that waits for them."""
@@ -79,6 +106,7 @@ class CommandReader:
             (commands.say, " TEXT", "answers with TEXT as it stands, even if it looks like one of these"),
             (commands.fail, " 429 TEXT", "answers with an error of that status"),
             (commands.pass_on, "", "lets the real service answer this call"),
+            (commands.send, "", "lets the draft that you were shown go as it is"),
             (commands.leave, "", "gives the seat up: calls go on without you"),
             (commands.help, "", "shows this"),
         ]
@@ -106,28 +134,35 @@ class CommandReader:
             raise CommandError(f"an answer must follow what {self._commands.think} says")
         return (ReasoningPart("\n".join(thoughts)),), ((TextPart(rest),) if rest else ()) + words[1:]
 
-    def _answer(self, words: Words, terms: Terms, call_ids: Iterable[str]) -> Answer:
+    def _answer(self, words: Words, terms: Terms, call_ids: Iterable[str], draft: Words | None) -> Answer:
         text = parts_as_text(words)
         say, fail = self._commands.say, self._commands.fail
         if say is not None and text.startswith(f"{say} "):
             text = text.removeprefix(f"{say} ")
             words = (TextPart(text),)
         elif self._call is not None and self._call.search(text) is not None:
-            return self._tool_calls(self._call, text, terms.tools, call_ids)
+            return self._tool_calls(self._call, text, terms.tools, call_ids, calls_of(draft or ()))
         elif fail is not None and text.split(maxsplit=1)[:1] == [fail]:
             return Answer((), text_digest(text), _failure(fail, text.strip().removeprefix(fail)))
-        if (why := format_misfit(text, terms.response_format)) is not None:
+        is_old = draft is not None and same_words(text, text_of(draft, self._commands))
+        if not is_old and (why := format_misfit(text, terms.response_format)) is not None:
             raise CommandError(why)
         return Answer(words, text_digest(text))
 
     @staticmethod
-    def _tool_calls(mark: re.Pattern[str], text: str, tools: Sequence[Tool], call_ids: Iterable[str]) -> Answer:
+    def _tool_calls(
+        mark: re.Pattern[str],
+        text: str,
+        tools: Sequence[Tool],
+        call_ids: Iterable[str],
+        known: Sequence[ToolCallPart],
+    ) -> Answer:
         before, *calls = mark.split(text)
         named = list(zip(calls, call_ids, strict=False))
         if len(named) < len(calls):
             raise CommandError(f"an answer can make {len(named)} tool calls at once, not {len(calls)}")
         parts: list[TextPart | ToolCallPart] = [TextPart(before.rstrip())] if before.strip() else []
-        parts += [_tool_call(call, tools, call_id) for call, call_id in named]
+        parts += [_tool_call(call, tools, call_id, known) for call, call_id in named]
         return Answer(tuple(parts), text_digest(parts_as_text(parts)))
 
 
@@ -149,10 +184,16 @@ def _failure(command: str, text: str) -> Failure:
     return Failure(int(status), message.strip() or _DEFAULT_MESSAGE)
 
 
-def _tool_call(command: str, tools: Sequence[Tool], call_id: str) -> ToolCallPart:
+def _tool_call(command: str, tools: Sequence[Tool], call_id: str, known: Sequence[ToolCallPart]) -> ToolCallPart:
+    """What is called. A call of a draft, ``known``, is what the service made of it: it need not fit."""
     name, _, arguments = command.strip().partition(" ")
     name, _, rest = name.partition("\n")
     arguments = (f"{rest}\n{arguments}" if rest else arguments).strip() or "{}"
+    for call in known:
+        if call.custom and call.name == name:
+            return ToolCallPart(call_id, name, arguments, custom=True)
+        if same_call(call, name, arguments):
+            return ToolCallPart(call_id, name, call.arguments)
     tool = next((one for one in tools if one.name == name), None)
     if tool is None:
         offered = ", ".join(one.name for one in tools) or "none"

@@ -29,6 +29,10 @@ NEW_MESSAGE: Final = "——— new message ———"
 """The line between the context and the words of a prompt, where both are shown. What stands before it in a quotation
 is not part of the words."""
 
+DRAFT: Final = "——— draft ———"
+"""How the line begins that stands between the words of a prompt and what would be answered. What is behind it is not
+part of the words, either."""
+
 _QUOTED_TURNS: Final = 32
 """How many of a conversation's latest turns are looked at for quotations: enough to recognise it."""
 
@@ -67,7 +71,7 @@ def relayed(request: ChatRequest, *, with_system: bool, with_context: bool, call
         context=context,
         digest=text_digest(parts_as_text(words)),
         quotes=_quotes(earlier, latest, names),
-        replies_to=text_digest(_quotable(last_assistant.parts)) if last_assistant is not None else "",
+        replies_to=text_digest(quotable(last_assistant.parts)) if last_assistant is not None else "",
         shape=_digest(request.dialect, *system, *(tool.name for tool in request.tools)),
         asks=bool(system or request.tools or (request.response_format and request.response_format.kind != "text")),
     )
@@ -136,14 +140,16 @@ def _signature(tool: Tool, before: str) -> str:
     return f"{before}{tool.name} {{{arguments}}}{description}"
 
 
-def _quotable(parts: Iterable[Part]) -> str:
+def quotable(parts: Iterable[Part]) -> str:
     """What a client quotes of an earlier reply, as far as all of them do: many leave its reasoning out."""
     return parts_as_text([part for part in parts if not isinstance(part, ReasoningPart)])
 
 
-def prompt_parts(words: Words, context: Words) -> Words:
-    """A prompt as the parts of the reply that shows it to the answerer."""
+def prompt_parts(words: Words, context: Words, draft: str | None = None) -> Words:
+    """A prompt as the parts of the reply that shows it to the answerer: ``draft`` is what stands behind that mark."""
     shown = words if parts_as_text(words).strip() else (TextPart("(an empty message)"),)
+    if draft is not None:
+        shown = (*shown, TextPart(f"\n\n{DRAFT}{draft}"))
     if not context:
         return shown
     return (*context, TextPart(f"\n\n{NEW_MESSAGE}\n\n"), *shown)
@@ -151,7 +157,7 @@ def prompt_parts(words: Words, context: Words) -> Words:
 
 def text_digest(text: str) -> str:
     """A digest of quoted or quotable words: what a chat UI may change (white space around them) does not count."""
-    return _digest(text.rpartition(NEW_MESSAGE)[2].strip())
+    return _digest(text.partition(DRAFT)[0].rpartition(NEW_MESSAGE)[2].strip())
 
 
 def _digest(*texts: str) -> str:

@@ -125,9 +125,11 @@ class Router:
         self, route: Route, name: str, session: str, role: Role | None, service: str | None, *, can_pass: bool
     ) -> Answer:
         timing = self._config.timing
+        is_real, can_pass = can_pass, can_pass or route.draft is not None
+        reviews = route.answer == "review" and can_pass
         turn_timeout_s = route.turn_timeout_s or timing.turn_timeout_s
         rules = Rules(
-            when_joined=can_pass and route.answer == "pair" and route.when != "always",
+            when_joined=can_pass and route.answer in ("pair", "review") and route.when != "always",
             can_pass=can_pass,
             hold_timeout_s=route.hold_timeout_s or timing.hold_timeout_s or turn_timeout_s,
             handshake_timeout_s=route.handshake_timeout_s or timing.handshake_timeout_s,
@@ -139,8 +141,9 @@ class Router:
             twins=route.twins,
             on_timeout=_policy(route.on_timeout or ("pass" if can_pass else "error")),
             on_lost=_lost_policy(route.on_lost or ("pass" if can_pass else "wait")),
-            on_full=_policy(route.on_full),
+            on_full="pass" if reviews else _policy(route.on_full),
             on_idle=route.on_idle,
+            review_timeout_s=route.review_timeout_s if reviews else None,
         )
         return Answer(
             session=session,
@@ -153,7 +156,7 @@ class Router:
             heartbeats=route.heartbeats,
             fallback=route.fallback,
             stand_ins=_stand_ins(route),
-            passes_at_exit=can_pass and route.on_exit == "pass",
+            passes_at_exit=is_real and route.on_exit == "pass",
             service=service,
             route=name,
             source=route.answer,
@@ -171,7 +174,12 @@ def _lost_policy(word: str) -> Literal["pass", "fallback", "error", "wait"]:
 
 def _stand_ins(route: Route) -> dict[Policy, str]:
     """The sources that a route's policies name."""
-    named: dict[Policy, str | None] = {"timeout": route.on_timeout, "lost": route.on_lost, "full": route.on_full}
+    named: dict[Policy, str | None] = {
+        "timeout": route.on_timeout,
+        "lost": route.on_lost,
+        "full": route.on_full,
+        "pass": route.draft,
+    }
     return {policy: word for policy, word in named.items() if word not in (None, "pass", "fallback", "error", "wait")}
 
 

@@ -148,7 +148,8 @@ class _Step(Draft):
         rules = event.rules
         present = self.answerer_is_here()
         twin = self.twin_of(event)
-        if rules.when_joined and not present and (twin is None or twin.answer is None):
+        drafted = event.draft is not None or (twin is not None and twin.draft is not None)
+        if rules.when_joined and not present and not drafted and (twin is None or twin.answer is None):
             self.commands.append(PassThrough(event.call) if rules.can_pass else SendError(event.call, "answerer_left"))
             return
         self.seat_asker(event)
@@ -157,6 +158,8 @@ class _Step(Draft):
             self.commands.append(SendNotice(event.call, "paired" if present else "waiting"))
             return
         timeout_s = rules.hold_timeout_s if present else rules.handshake_timeout_s
+        if drafted and rules.review_timeout_s is not None:
+            timeout_s = rules.review_timeout_s
         live = LiveCall(event.call, self.now, self.now + timeout_s, rules)
         if twin is not None and twin.outcome is None:
             self.set(replace(twin, calls=(*twin.calls, live), orphaned_at=None))
@@ -180,6 +183,7 @@ class _Step(Draft):
                     rules=rules,
                     created_at=self.now,
                     terms=event.terms,
+                    draft=event.draft,
                     calls=(live,),
                     size_bytes=event.size_bytes,
                 )
@@ -267,10 +271,7 @@ class _Step(Draft):
                 self.stay(event.rules.turn_timeout_s)
                 self.commands.append(SendNotice(event.call, "refused", _TOO_LARGE))
                 return
-            self.send(owed, replace(event.answer, size_bytes=event.size_bytes))
-            self.answered = (*self.answered, event.answer.digest)[-REMEMBERED:]
-            self.owes = ""
-            self.turns += 1
+            self.answer(owed, replace(event.answer, size_bytes=event.size_bytes))
         else:
             if self.make_room(event.size_bytes, event.rules.keep_limit_bytes, done=False):
                 unsolicited = Unsolicited(self.now, event.words, event.size_bytes)
@@ -287,6 +288,18 @@ class _Step(Draft):
         self.grant_hold_time()
         self.listen(LiveCall(event.call, self.now, self.now + timeout_s, rules))
 
+    def answer(self, owed: Prompt, answer: Answer) -> None:
+        """The answerer has spoken."""
+        self.send(owed, answer)
+        self.answered = (*self.answered, answer.digest)[-REMEMBERED:]
+        self.owes = ""
+        self.turns += 1
+
+    def let_go(self, prompt: Prompt, draft: Answer) -> None:
+        """Nobody says otherwise, so the draft is the answer. It stays owed: who answers it now is told to be late."""
+        self.send(prompt, draft)
+        self.answered = (*self.answered, draft.digest)[-REMEMBERED:]
+
     def commands_nothing(self, event: Arrive, owed: Prompt | None) -> bool:
         """Whether this is a command for a prompt, and its author knows of none."""
         if event.wish == "pass":
@@ -294,7 +307,11 @@ class _Step(Draft):
         return event.wish == "answer" and owed is None and not self.owes
 
     def pass_on(self, owed: Prompt) -> str:
-        """Let the real service answer the prompt that is owed. Gives why that cannot be, empty if it can."""
+        """Let the real service answer the prompt that is owed: it may have said already what it would. Gives why that
+        cannot be, empty if it can."""
+        if owed.draft is not None:
+            self.answer(owed, owed.draft)
+            return ""
         if not owed.calls:
             return "the app has gone away, and may come back for your answer"
         if not all(live.rules.can_pass for live in owed.calls):
@@ -323,7 +340,7 @@ class _Step(Draft):
     def grant_hold_time(self) -> None:
         """Who answers is here: calls that had only the handshake time until now have their hold time."""
         for prompt in list(self.prompts.values()):
-            if any(live.deadline < _hold_deadline(live) for live in prompt.calls):
+            if prompt.draft is None and any(live.deadline < _hold_deadline(live) for live in prompt.calls):
                 calls = tuple(replace(live, deadline=max(live.deadline, _hold_deadline(live))) for live in prompt.calls)
                 self.set(replace(prompt, calls=calls))
 
@@ -414,7 +431,10 @@ class _Step(Draft):
             self.commands.append(SendError(self.listening.call, "closed"))
         for prompt in self.prompts.values():
             for live in prompt.calls:
-                self.pass_or_fail(live, "pass" if live.rules.when_joined else "error", "closed")
+                if prompt.draft is not None:
+                    self.commands.append(SendAnswer(live.call, prompt.prompt, prompt.draft))
+                else:
+                    self.pass_or_fail(live, "pass" if live.rules.when_joined else "error", "closed")
         return FRESH
 
     # Time
@@ -441,11 +461,14 @@ class _Step(Draft):
             return
         if prompt.orphaned_at is not None and prompt.orphaned_at + retry_window_s <= self.now:
             self.done(prompt, "expired", answer=None)
-            if prompt.answer is not None:
+            if prompt.answer is not None and prompt.answer != prompt.draft:
                 self.tell_undelivered(prompt.answer)
             return
         due = [live for live in prompt.calls if live.deadline <= self.now]
         if not due:
+            return
+        if prompt.draft is not None:
+            self.let_go(prompt, prompt.draft)
             return
         passed = [self.pass_or_fail(live, live.rules.on_timeout, "hold_timeout") for live in due]
         rest = replace(prompt, calls=tuple(live for live in prompt.calls if live.deadline > self.now))
@@ -473,6 +496,9 @@ class _Step(Draft):
             ending = [live for live in prompt.calls if live.rules.on_lost != "wait"]
             if not ending:
                 continue
+            if prompt.draft is not None:
+                self.let_go(prompt, prompt.draft)
+                continue
             passed = [self.pass_or_fail(live, live.rules.on_lost, "answerer_left") for live in ending]
             rest = replace(prompt, calls=tuple(live for live in prompt.calls if live.rules.on_lost == "wait"))
             if rest.calls:
@@ -487,12 +513,14 @@ class _Step(Draft):
         for prompt in self.prompts.values():
             if prompt.answer is not None and prompt.calls:
                 self.send(prompt, prompt.answer)
+            elif prompt.draft is not None and prompt.calls and prompt.rules.when_joined and not self.answerer_is_here():
+                self.let_go(prompt, prompt.draft)  # who would have looked at it left while it was made
         if self.listening is not None:
             self.show_next(self.listening)
 
     def show_next(self, listening: LiveCall) -> None:
         owed = self.prompts.get(self.owes)
-        if owed is None or owed.outcome is not None:
+        if owed is None or not waits(owed):
             self.owes = ""  # whoever listens is past it: its next words are no late answer
         prompt = self.to_show()
         if prompt is None:

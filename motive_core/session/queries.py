@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from motive_core.ir import Reply
 from motive_core.session.state import LiveCall, Prompt, Seat, Session
 
 
@@ -18,6 +19,14 @@ def live_calls(state: Session) -> tuple[str, ...]:
         if prompt.shown == "sending":
             calls.append(prompt.shown_by)
     return tuple(calls)
+
+
+def draft_of(state: Session, call: str) -> Reply | None:
+    """What a held call of the asker is answered if the answerer says nothing else."""
+    for prompt in state.prompts:
+        if prompt.draft is not None and any(live.call == call for live in prompt.calls):
+            return prompt.draft.reply
+    return None
 
 
 def answerer_present(state: Session, now: float) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from motive_core.ir import Part, ResponseFormat, Tool
+from motive_core.ir import Part, Reply, ResponseFormat, Tool
 
 type Words = tuple[Part, ...]
 type Role = Literal["asker", "answerer"]
@@ -33,7 +33,8 @@ class Rules:
 
     ``when_joined``: while no answerer is present, its calls pass to the real service. ``can_pass``: there is a real
     service behind this call; where there is none, a policy of ``pass`` means ``error``. ``fallback`` is a reply that
-    the route has for this. ``keep_limit_bytes``: as much the session may keep of what was said.
+    the route has for this. ``keep_limit_bytes``: as much the session may keep of what was said. ``review_timeout_s`` is
+    how long a call whose prompt has a draft is held in the place of ``hold_timeout_s``.
     """
 
     when_joined: bool = False
@@ -50,6 +51,7 @@ class Rules:
     on_lost: Literal["pass", "fallback", "error", "wait"] = "wait"
     on_full: Literal["pass", "fallback", "error"] = "error"
     on_idle: Literal["error", "notice"] = "error"
+    review_timeout_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +94,15 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the answerer said, as the parts of a reply; or the error that it wants told in the place of one.
-    ``size_bytes`` is the memory that it takes, by estimate, as everywhere here."""
+    """What the answerer said, as the parts of a reply; or the error that it wants told in the place of one; or a whole
+    ``reply``, which has the parts in it, where more than they is known. ``size_bytes`` is the memory that it takes, by
+    estimate, as everywhere here."""
 
     parts: Words
     digest: str
     failure: Failure | None = None
     size_bytes: int = 0
+    reply: Reply | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +122,8 @@ class Prompt:
 
     ``shown``: ``no``, ``sending`` (handed to the call ``shown_by``, not known to have arrived) or ``yes``.
     ``sending`` are the calls that the answer was handed to, ``delivered`` those that it is known to have reached.
-    ``orphaned_at`` is since when it has no live call. It is open while ``outcome`` is None.
+    ``orphaned_at`` is since when it has no live call. It is open while ``outcome`` is None. ``draft``, where there is
+    one, answers it if the answerer says nothing else; it counts in ``size_bytes``.
     """
 
     prompt: str
@@ -131,6 +136,7 @@ class Prompt:
     rules: Rules
     created_at: float
     terms: Terms = NO_TERMS
+    draft: Answer | None = None
     calls: tuple[LiveCall, ...] = ()
     shown: Literal["no", "sending", "yes"] = "no"
     shown_by: str = ""
@@ -184,8 +190,8 @@ class Arrive:
     ``words``; ``quotes`` are digests of the earlier messages that it carries, ``replies_to`` that of the last assistant
     message among them, if any. ``answer`` is what its words amount to as a reply; ``refused`` says why they cannot be
     one (a tool call that does not fit, say). ``hint`` is what an author is told who asks for help. ``retry``: the
-    client marked it as a retry. ``terms``: what it demands of its answer. ``size_bytes`` is the memory that its words
-    and its context take.
+    client marked it as a retry. ``terms``: what it demands of its answer. ``draft``: that of the prompt that it may
+    become. ``size_bytes`` is the memory that its words, its context and its draft take.
     """
 
     call: str
@@ -207,6 +213,7 @@ class Arrive:
     refused: str = ""
     hint: str = ""
     terms: Terms = NO_TERMS
+    draft: Answer | None = None
     size_bytes: int = 0
 
 

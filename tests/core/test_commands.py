@@ -207,9 +207,9 @@ def test_other_words_for_commands() -> None:
 
 
 def test_commands_that_are_off() -> None:
-    every = ("call", "think", "say", "fail", "pass", "leave", "help")
+    every = ("call", "think", "say", "fail", "pass", "send", "leave", "help")
     reader = CommandReader(Commands.model_validate(dict.fromkeys(every)))
-    for text in ("/call now {}", "/think x\ny", "/say x", "/fail 429 x", "/pass", "/leave", "/help"):
+    for text in ("/call now {}", "/think x\ny", "/say x", "/fail 429 x", "/pass", "/send", "/leave", "/help"):
         assert reader.wish((TextPart(text),)) == "say"
         assert read((TextPart(text),), (Tool("now"),), ["c1"], reader=reader).parts == (TextPart(text),)
     assert reader.call_word is None
@@ -218,7 +218,16 @@ def test_commands_that_are_off() -> None:
 
 def test_help_tells_what_there_is() -> None:
     told = READER.help(Terms((WEATHER,), ResponseFormat("json_object")))
-    for word in ("/call NAME {json}", "/think TEXT", "/say TEXT", "/fail 429 TEXT", "/pass", "/leave", "/help"):
+    for word in (
+        "/call NAME {json}",
+        "/think TEXT",
+        "/say TEXT",
+        "/fail 429 TEXT",
+        "/pass",
+        "/send",
+        "/leave",
+        "/help",
+    ):
         assert f"\n  {word} " in told
     assert "/call weather {city, days?}  Tells the weather." in told and "wants JSON" in told
     assert "Tools" not in READER.help() and "JSON," not in READER.help()

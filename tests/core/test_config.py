@@ -184,6 +184,12 @@ class TestRefused:
                 "goes to the service that it names",
             ),
             ("routes: [{pace_tokens_per_s: 0}]", "routes.0.pace_tokens_per_s", "greater than 0"),
+            ("routes: [{draft: mock}]", "routes.0.draft", "this is for `answer: review`"),
+            ("routes: [{review_timeout_s: 9}]", "routes.0.review_timeout_s", "this is for `answer: review`"),
+            ("routes: [{answer: review, on_lost: wait}]", "routes.0.on_lost", "this is for `answer: pair`"),
+            ("routes: [{answer: review, draft: mok}]", "routes.0.draft", "'mok' is not the name of a source"),
+            ("sources: {review: {kind: mock}}", "sources.review", "another meaning"),
+            ("commands: {say: /send}", "commands", "two commands are called '/send'"),
             ("background: [{name: a, match: {}, reply: x}]", "background.0.match", "a condition is wanted"),
             ("background: [{name: a, match: {message: x}}]", "background.0.reply", "is missing"),
             ("background: [{name: a, match: {message: x}, reply: '{who}'}]", "background.0.reply", "placeholder {who}"),
@@ -194,7 +200,9 @@ class TestRefused:
         assert error.where == where
         assert why in error.why
 
-    @pytest.mark.parametrize("setting", ["answer: pass", "when: joined", "on_timeout: pass", "background: pass"])
+    @pytest.mark.parametrize(
+        "setting", ["answer: pass", "answer: review", "when: joined", "on_timeout: pass", "background: pass"]
+    )
     def test_nothing_can_pass_where_there_is_no_service(self, load: Load, setting: str) -> None:
         route = f"match: {{listener: reverse}}, {setting}"
         error = refused(load, f"routes: [{{{route}}}]")
@@ -202,6 +210,11 @@ class TestRefused:
         assert "no real service" in error.why
         load(f"routes: [{{{route}}}]\nservices: {{openai-chat: https://a.example}}")
         load(f"routes: [{{{route}, service: https://a.example}}]")
+
+    def test_a_draft_by_a_source_needs_no_service(self, load: Load) -> None:
+        review = "match: {listener: reverse}, answer: review, when: joined, draft: mock"
+        assert load(f"routes: [{{{review}}}]").sources["mock"].kind == "mock"
+        assert refused(load, f"routes: [{{{review}, on_exit: pass}}]").where == "routes.0.on_exit"
 
     def test_further_errors_are_counted(self, load: Load) -> None:
         error = refused(load, "proxy: {port: x, host: ''}\nnope: 1")

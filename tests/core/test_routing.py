@@ -300,6 +300,29 @@ class TestRules:
             assert decision.rules == Rules()
             assert (decision.relay_system, decision.relay_context, decision.background) == (False, False, "answer")
 
+    @pytest.mark.parametrize("settings", [{}, {"review_timeout_s": 9}, {"when": "always"}])
+    def test_of_a_review(self, settings: dict[str, Any]) -> None:
+        decision = answered(facts(listener="forward"), {"answer": "review", **settings})
+        assert decision.rules == Rules(
+            when_joined=settings.get("when") != "always",
+            can_pass=True,
+            on_timeout="pass",
+            on_lost="pass",
+            on_full="pass",
+            review_timeout_s=settings.get("review_timeout_s", 300),
+        )
+        assert (decision.source, decision.stand_ins) == ("review", {})
+
+    def test_of_a_review_by_a_source(self) -> None:
+        route = {"answer": "review", "draft": "mock", "on_exit": "pass"}
+        decision = answered(facts(), route, sources={"mock": {"kind": "mock"}})
+        assert decision.rules.can_pass and decision.rules.when_joined and not decision.passes_at_exit
+        assert (decision.stand_ins, decision.relay_context) == ({"pass": "mock"}, True)
+
+    def test_of_a_review_that_nothing_is_behind(self) -> None:
+        """It is a meeting of two."""
+        assert answered(facts(), {"answer": "review"}).rules == Rules()
+
     def test_the_routes_own_service_comes_first(self) -> None:
         decision = answered(facts(), {"service": "http://own.example/"}, services={"openai-chat": REAL})
         assert decision.service == "http://own.example"

@@ -25,6 +25,8 @@ from tests.e2e.standin_http2 import serve_http2
 NAMES: Final = (
     "api.openai.com",
     "api.anthropic.com",
+    "generativelanguage.googleapis.com",
+    "api.cohere.com",
     "bedrock-runtime.us-east-1.amazonaws.com",
     "myres.openai.azure.com",
     "example.org",

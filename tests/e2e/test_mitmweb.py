@@ -51,7 +51,7 @@ async def web(start_proxy: StartProxy) -> AsyncIterator[Web]:
     port = free_port()
     proxy = start_proxy(
         program="mitmweb",
-        config={},
+        config={"routes": [{"match": {"listener": "forward", "model": "review-*"}, "answer": "review"}, {}]},
         options=(
             *("--set", f"web_port={port}", "--set", "web_host=127.0.0.1"),
             *("--set", "web_open_browser=false", "--set", f"web_password={PASSWORD}"),
@@ -98,6 +98,27 @@ async def test_resume_lets_the_real_service_answer(
     assert (await asked).text == "another answer"
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+async def test_resume_lets_a_draft_go(
+    web: Web, proxy_authority: Path, service: Standin, session: str, *, streamed: bool
+) -> None:
+    session = f"review-{session}"
+    person, shown = await join(web, session)
+    app = Talker(Link(web.proxy, proxy_authority), "anthropic", session, streamed)
+    for number in (1, 2):
+        asked = app.start(f"question {number}")
+        assert (await shown).text.endswith(f"real {session}")
+        await web.press("resume", await web.flow_of("/v1/messages"))
+        said = await asked
+        assert (said.text, said.reply_id) == (f"real {session}", "msg_real")
+        assert len(service.requests) == number
+        assert "Too late" in (await person.say("my answer")).text
+        shown = person.start("/join")
+        await web.proxy.until_listening(session)
+    shown.cancel()
+    await asyncio.gather(shown, return_exceptions=True)
 
 
 async def test_resume_at_the_meeting_point_is_an_error(web: Web, session: str) -> None:

@@ -167,6 +167,13 @@ class TestWhatIsThereAgain:
         await backend.flush()
         assert (await disk.again().load("s")).state == Session(turns=5)
 
+    async def test_a_lazy_end_is_safe_once_somebody_has_found_it(self, disk: Disk) -> None:
+        backend = disk.open()
+        await put(backend, Session(turns=1))
+        await put(backend, Session(), lazy=True)
+        await put(backend, Session())
+        assert await disk.again().all() == {}
+
     async def test_a_graceful_end_loses_nothing(self, disk: Disk) -> None:
         await put(disk.open(), Session(turns=1), lazy=True)
         disk.close()

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any, Final, assert_never
 
-from motive_core.ir import TextPart
+from motive_core.ir import Choice, Reply, TextPart
 from motive_core.session import (
     Answer,
     Arrive,
@@ -63,6 +63,11 @@ def words(text: str) -> Words:
     return (TextPart(text),)
 
 
+def draft(text: str) -> Answer:
+    """What a service would say."""
+    return Answer((), f"draft {text}", reply=Reply("r1", "m", (Choice(words(text)),)))
+
+
 def text_of(parts: Words) -> str:
     return "".join(part.text for part in parts if isinstance(part, TextPart))
 
@@ -100,7 +105,8 @@ def line(command: Command) -> str:
         case SendAnswer(call, _, Answer(failure=Failure(status, message))):
             return f"{call} fails: {status} {message}"
         case SendAnswer(call, _, answer):
-            return f"{call} is answered: {text_of(answer.parts)}"
+            reply = answer.reply
+            return f"{call} is answered: {text_of(answer.parts if reply is None else reply.choices[0].parts)}"
         case SendNotice(call, kind, detail):
             return f"{call} notice: {kind}{f' ({detail})' if detail else ''}"
         case SendError(call, kind):
@@ -121,7 +127,8 @@ def check_state(state: Session, now: float) -> None:
     showable = [p.prompt for p in state.prompts if waits(p) and p.calls and p.shown == "no"]
     assert state.listening is None or not showable, f"listening beside {showable}"
     for prompt in state.prompts:
-        assert prompt.answer is None or prompt.outcome is not None or state.owes != prompt.prompt, "it was answered"
+        is_draft = prompt.draft is not None and prompt.answer == prompt.draft
+        assert prompt.answer is None or prompt.outcome is not None or state.owes != prompt.prompt or is_draft
         assert prompt.shown == "no" or not waits(prompt) or state.owes == prompt.prompt
         assert prompt.answer is None or not prompt.calls, "an answer was not sent"
         assert (prompt.orphaned_at is not None) == (
@@ -255,6 +262,13 @@ class Room:
                 self.delivered(command.call)
         assert not self.pending, "a delivery says nothing"
 
+    def reviews(self) -> None:
+        """``A`` listens, and ``B``'s first prompt ``q1`` is shown to it, with its draft ``d1``."""
+        self.arrives("A", "ping")
+        self.expects()
+        self.arrives("B", "q1", draft=draft("d1"))
+        self.expects("A1 is shown: q1")
+
     def pairs(self) -> None:
         """``A`` listens, ``B``'s first prompt ``q1`` is shown to it, and it owes the answer."""
         self.arrives("A", "ping")
@@ -268,6 +282,6 @@ def _reply_of(command: SendPrompt | SendAnswer | SendNotice) -> str:
         case SendPrompt(_, prompt):
             return text_of(prompt.words)
         case SendAnswer(_, _, answer):
-            return text_of(answer.parts)
+            return text_of(answer.parts) if answer.reply is None else answer.digest
         case SendNotice(_, kind):
             return f"({kind})"

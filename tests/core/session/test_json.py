@@ -12,15 +12,18 @@ from hypothesis import strategies as st
 
 from motive_core.ir import (
     BlobPart,
+    Choice,
     OpaquePart,
     Part,
     ReasoningPart,
     RefusalPart,
+    Reply,
     ResponseFormat,
     TextPart,
     Tool,
     ToolCallPart,
     ToolResultPart,
+    Usage,
 )
 from motive_core.session import Answer, LiveCall, Prompt, Rules, Seat, Session, Terms, Unsolicited
 from motive_core.state_json import dump_session, load_session
@@ -43,6 +46,17 @@ PARTS: tuple[Part, ...] = (
 )
 
 
+REPLY = Reply(
+    "r1",
+    "m",
+    (Choice(PARTS, "tool_calls", "stop", extra=EXTRA), Choice(())),
+    Usage(1, 2, 3, 4, estimated=True, extra=EXTRA),
+    5,
+    extra=EXTRA,
+    dialect="openai-chat",
+)
+
+
 def full_session() -> Session:
     """A state in which no field has its default."""
     rules = Rules(
@@ -60,6 +74,7 @@ def full_session() -> Session:
         on_lost="error",
         on_full="pass",
         on_idle="notice",
+        review_timeout_s=4.5,
     )
     live = LiveCall("c1", 2.5, 12.5, rules)
     seat = Seat("who", 1e9 + 0.1, "shape", asks=True, said=("s",), first_key="k1", last_key="k2", away=True, shown="d1")
@@ -77,6 +92,7 @@ def full_session() -> Session:
             (Tool("t", "d", {"type": "object"}, extra=EXTRA), Tool("u", raw=EXTRA)),
             ResponseFormat("json_schema", "n", {}, strict=True, extra=EXTRA),
         ),
+        draft=Answer((), "d", reply=REPLY),
         calls=(live, live),
         shown="sending",
         shown_by="c2",

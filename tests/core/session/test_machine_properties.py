@@ -37,11 +37,21 @@ RULES_BY_NAME: Final = {
     "fallen": Room(
         on_lost="fallback", on_timeout="fallback", on_full="fallback", queue_limit=2, hold_timeout_s=40.0
     ).rules,
+    "reviewed": Room(
+        can_pass=True,
+        when_joined=True,
+        on_timeout="pass",
+        on_lost="pass",
+        on_full="pass",
+        queue_limit=3,
+        review_timeout_s=40.0,
+    ).rules,
+    "kept": Room(can_pass=True, on_timeout="pass", on_lost="pass", on_full="pass", review_timeout_s=120.0).rules,
     "short": Room(handshake_timeout_s=5.0, retry_window_s=2.0, turn_timeout_s=20.0).rules,
     "person": Room(on_idle="notice", can_pass=True).rules,
     "hasty": Room(hold_timeout_s=30.0, turn_timeout_s=15.0, rejoin_window_s=1.0).rules,
 }
-ASKING: Final = st.sampled_from(["waiting", "joined", "strict", "full", "short"])
+ASKING: Final = st.sampled_from(["waiting", "joined", "strict", "full", "short", "reviewed", "kept"])
 ANSWERING: Final = st.sampled_from(["waiting", "person", "hasty"])
 SECONDS: Final = st.sampled_from([0.0, 0.5, 1.0, 2.0, 10.0, 30.0, 60.0, 100.0, 299.0, 1000.0])
 TEXT: Final = st.sampled_from(["", "", "go on"])

@@ -31,11 +31,12 @@ from motive_core.session import (
     Session,
     Tick,
     answerer_present,
+    draft_of,
     live_calls,
     next_due,
     step,
 )
-from tests.core.session.room import arrival, check_state, line, waits
+from tests.core.session.room import arrival, check_state, draft, line, waits
 
 type Key = tuple[str, float]
 """A prompt: its id, which the next session uses again, and its time."""
@@ -84,6 +85,7 @@ class World:
         self.now = 0.0
         self.state = Session()
         self.count = 0
+        self.before = Session()
         self.calls: dict[str, Call] = {}
         self.held: set[str] = set()
         self.authors: dict[Key, Client] = {}
@@ -113,6 +115,7 @@ class World:
                 retry=retry,
                 refused=refused,
             )
+        event = self.drafted(event)
         said_before = client.last is not None and client.last.key == event.key
         self.arrives(client, event)
         if client.keeps and not said_before:
@@ -120,7 +123,23 @@ class World:
 
     def says_again(self, earlier: Call, *, retry: bool) -> None:
         """An earlier call once more: a retry, a hedge or a twin."""
-        self.arrives(earlier.client, replace(earlier.event, call=self.new_call(), retry=retry))
+        self.arrives(earlier.client, self.drafted(replace(earlier.event, call=self.new_call(), retry=retry)))
+
+    def drafted(self, event: Arrive) -> Arrive:
+        """The call with the draft that its service made, where its route wants one and it is a new prompt. Who would
+        have looked at it may have left meanwhile."""
+        event = replace(event, draft=None)
+        after, _ = step(self.state, event, self.now)
+        if event.rules.review_timeout_s is None or after.provisional:
+            return event
+        is_new = any(
+            live.call == event.call
+            for prompt in after.prompts
+            if key_of(prompt) not in map(key_of, self.state.prompts)
+            for live in prompt.calls
+        )
+        left = self.count % 5 == 0
+        return replace(event, draft=draft(f"for {event.digest}")) if is_new or left else event
 
     def new_call(self) -> str:
         self.count += 1
@@ -227,6 +246,7 @@ class World:
 
     def apply(self, event: Event, author: Client | None = None) -> None:
         before = {key_of(prompt): prompt for prompt in self.state.prompts}
+        self.before = self.state
         sat = self.state.answerer
         self.state, commands = step(self.state, event, self.now)
         for prompt in self.state.prompts:
@@ -236,7 +256,7 @@ class World:
                 self.authors[key] = author
                 self.words[key] = prompt.digest
                 self.of_this_session.add(key)
-            elif prompt.answer is not None and before[key].answer is None:
+            elif prompt.answer is not None and before[key].answer is None and prompt.answer != prompt.draft:
                 assert isinstance(event, Arrive)
                 assert author is not None
                 self.check_seen(author, event, prompt)
@@ -278,6 +298,11 @@ class World:
         call = self.calls[command.call]
         assert command.call in self.held, f"{line(command)}: it has ended before"
         self.held.discard(command.call)
+        if isinstance(command, SendError | FallBack | PassThrough):
+            assert draft_of(self.before, command.call) is None, "a draft is lost"
+            listened = self.before.listening is not None and self.before.listening.call == command.call
+            is_passed = isinstance(command, PassThrough)
+            assert call.event.draft is None or is_passed or listened, "a draft is lost as it comes"
         match command:
             case SendPrompt(_, prompt):
                 key = key_of(prompt)
@@ -289,10 +314,13 @@ class World:
                 self.showings[key] = (command.call, False)
                 call.reply, call.in_flight = command, True
             case SendAnswer(_, prompt_id, answer):
-                (prompt,) = [one for one in self.state.prompts if one.prompt == prompt_id]
-                assert prompt.answer == answer
+                states = [one for state in (self.state, self.before) for one in state.prompts]
+                prompt = next(one for one in states if one.prompt == prompt_id)
+                assert answer in (prompt.answer, prompt.draft)
                 assert call.event.key == prompt.key, "an answer to another prompt"
-                assert self.answered_by[key_of(prompt)] is not call.client, f"{call.client.name} gets its own words"
+                if answer != prompt.draft:
+                    author = self.answered_by[key_of(prompt)]
+                    assert author is not call.client, f"{call.client.name} gets its own words"
                 call.reply, call.in_flight = command, True
             case SendError(_, "superseded"):
                 seat = self.state.answerer
@@ -308,10 +336,10 @@ class World:
 
     def ends(self) -> None:
         """Everything that is under way arrives and everybody goes: then nothing is left, and no call was forgotten."""
-        for call, sent in self.calls.items():
-            if sent.in_flight:
-                self.delivers(call, arrives=True)
         for _ in range(10_000):
+            for call, sent in self.calls.items():
+                if sent.in_flight:
+                    self.delivers(call, arrives=True)
             due = next_due(self.state)
             if due is None:
                 break
