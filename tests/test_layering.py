@@ -17,7 +17,7 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 
 LAYERS: Final[tuple[frozenset[str], ...]] = (
     frozenset({"motive_core.errors", "motive_core.log_lines"}),
-    frozenset({"motive_core.ir"}),
+    frozenset({"motive_core.ir", "motive_core.certificates"}),
     frozenset({"motive_core.stream", "motive_core.framing", "motive_core.estimate", "motive_core.part_sizes"}),
     frozenset({"motive_core.session", "motive_core.dialects", "motive_core.content"}),
     frozenset(
@@ -49,6 +49,8 @@ LAYERS: Final[tuple[frozenset[str], ...]] = (
     frozenset({"motive_core.pairing", "motive_core.origin", "motive_core.sidecalls", "motive_core.ledger"}),
     frozenset({"motive_core.answering"}),
     frozenset({"motive_core.gateway"}),
+    frozenset({"motive_core.cli"}),
+    frozenset({"motive_core.__main__"}),
     frozenset({"motive_shell"}),
 )
 """Lowest first. A module imports from lower layers and from its own package, never from a neighbour or upwards."""

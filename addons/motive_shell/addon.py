@@ -20,6 +20,7 @@ from mitmproxy.proxy import layer, layers, server_hooks
 from mitmproxy.proxy.mode_specs import ReverseMode, UpstreamMode
 
 from motive_core.access import ANYBODY, Rank, is_preflight
+from motive_core.certificates import CERTIFICATE, write_bundle
 from motive_core.config import DEFAULT_CONFIG_NAME
 from motive_core.dialects import RequestHead
 from motive_core.errors import AuthenticationError, BadRequestError, ConfigError, MotiveError, UnavailableError
@@ -36,7 +37,7 @@ from motive_shell.framing import HeadBounds, frame, mend, without_trailers
 from motive_shell.logs import keep_secrets
 from motive_shell.runtime import Runtime, runtime_of
 from motive_shell.site import LONGEST_TARGET, refusal, to_origin
-from motive_shell.trust import CERTIFICATE, has_certificates, make_certificates, write_bundle
+from motive_shell.trust import has_certificates, make_certificates
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,92 @@
+"""``motive env``: prints what sets a shell up for apps behind the forward proxy, or back to what it was.
+
+Owns the syntax of the shells.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from motive_core.certificates import CERTIFICATE, write_bundle
+from motive_core.cli.environment import bundle_for, environment, restored, undo
+from motive_core.cli.errors import CommandError
+from motive_core.cli.proxies import AbsentError, StrangerError, address_of, ask_health
+from motive_core.cli.settings import add_proxy_options, configured, settings_of
+
+type Line = Callable[[str, str | None], str]
+
+
+def _sh(name: str, value: str | None) -> str:
+    if value is None:
+        return f"unset {name}"
+    return f"export {name}='{value.replace("'", "'\\''")}'"
+
+
+def _fish(name: str, value: str | None) -> str:
+    if value is None:
+        return f"set -e {name}"
+    return f"set -gx {name} '{value.replace('\\', '\\\\').replace("'", "\\'")}'"
+
+
+def _powershell(name: str, value: str | None) -> str:
+    if value is None:
+        return f"Remove-Item Env:{name} -ErrorAction SilentlyContinue"
+    return f"$Env:{name} = '{value.replace("'", "''")}'"
+
+
+SHELLS: Final[Mapping[str, Line]] = {"sh": _sh, "fish": _fish, "powershell": _powershell}
+_HOW: Final[Mapping[str, str]] = {
+    "sh": 'eval "$(motive env)"',
+    "fish": "motive env --shell fish | source",
+    "powershell": "motive env --shell powershell | Out-String | Invoke-Expression",
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(
+        prog="motive env",
+        allow_abbrev=False,
+        description="Print what sets a shell up for apps behind the forward proxy.",
+        epilog="Use it so: " + "; ".join(f"{how} ({shell})" for shell, how in _HOW.items()),
+    )
+    add_proxy_options(made)
+    made.add_argument("--shell", choices=tuple(SHELLS), default="sh", help="whose syntax (sh, which bash and zsh have)")
+    made.add_argument("--unset", action="store_true", help="print what gives the shell back what it had before")
+    return made
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the lines. Raises ``CommandError``."""
+    options = parser().parse_args(arguments[1:])
+    line = SHELLS[options.shell]
+    if options.unset:
+        _print(undo(os.environ), line)
+        return 0
+    env = restored(os.environ)
+    settings = settings_of(options.config, env)
+    address = address_of(options.proxy) if options.proxy is not None else configured(settings)
+    confdir = options.confdir.expanduser().absolute()
+    if not (confdir / CERTIFICATE).exists():
+        raise CommandError(
+            f"there is no {confdir / CERTIFICATE} yet: the proxy makes it when it starts; start ./run.sh"
+        )
+    try:
+        ask_health(address)
+    except (AbsentError, StrangerError) as error:
+        sys.stderr.write(f"motive: {error}; apps will reach nothing until it is started\n")
+    try:
+        bundle = bundle_for(write_bundle(confdir), env)
+    except OSError as error:
+        raise CommandError(f"the certificates in {confdir} cannot be read: {error}") from error
+    _print(environment(address.url, bundle, env, is_local=address.is_local), line)
+    return 0
+
+
+def _print(variables: Mapping[str, str | None], line: Line) -> None:
+    sys.stdout.write("".join(f"{line(name, value)}\n" for name, value in variables.items()))
+    sys.stdout.flush()
