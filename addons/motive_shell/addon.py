@@ -45,6 +45,7 @@ _DRAIN_S: Final = 1.5
 _CUT_S: Final = 0.5
 _LISTENING_OPTIONS: Final = frozenset({"mode", "listen_host", "proxyauth"})
 _HTTP2_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\n"
+_ENDLESS: Final = ("text/event-stream", "application/x-ndjson", "multipart/x-mixed-replace")
 _STREAMED_UPLOAD_BYTES: Final = 1024 * 1024
 _REPOSITORY: Final = Path(__file__).resolve().parents[2]
 
@@ -341,7 +342,7 @@ class Motive:
             # The origin ends its connection after each reply; the client's may live on.
             flow.response.headers.pop("connection", None)
             flow.response.stream = original is None
-        elif flow.response.raw_content is None and self._is_llm_host(flow.request):
+        elif flow.response.raw_content is None and (self._is_llm_host(flow.request) or _goes_on(flow.response)):
             flow.response.stream = True
 
     async def response(self, flow: http.HTTPFlow) -> None:
@@ -359,3 +360,9 @@ class Motive:
     def _is_llm_host(self, request: http.Request) -> bool:
         hosts = self._configured().gateway.hosts
         return hosts.matches(request.host, request.port) or hosts.matches(request.pretty_host, request.port)
+
+
+def _goes_on(response: http.Response) -> bool:
+    """Whether a reply of whatever host, by plain HTTP, may have no end: mitmproxy would gather it first. All others are
+    left whole, for other addons."""
+    return response.headers.get("content-type", "").partition(";")[0].strip().lower() in _ENDLESS

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from motive_core.certificates import BUNDLE, CERTIFICATE, read_certificates, system_roots, validity
 from motive_core.cli.environment import CA_VARIABLES, PROXY_VARIABLES, passed_by
 from motive_core.cli.errors import CommandError
-from motive_core.cli.layout import NODE_PRELOAD
+from motive_core.cli.layout import NODE_PRELOAD, command
 from motive_core.cli.proxies import (
     Address,
     address_of,
@@ -72,13 +72,13 @@ def check_versions() -> Iterator[Finding]:
     try:
         found = version("mitmproxy")
     except PackageNotFoundError:
-        yield Finding("bad", "mitmproxy is not installed", "run ./run.sh setup")
+        yield Finding("bad", "mitmproxy is not installed", "install it anew: ./run.sh setup, or pip")
         return
     numbers = tuple(int(part) for part in found.split(".") if part.isdecimal())
     if MITMPROXYS[0] <= numbers < MITMPROXYS[1]:
         yield Finding("good", f"mitmproxy {found}")
     else:
-        yield Finding("bad", f"mitmproxy {found}", "12.2.3 or a later 12 is needed; run ./run.sh setup")
+        yield Finding("bad", f"mitmproxy {found}", "install 12.2.3 or a later 12: ./run.sh setup, or pip")
 
 
 def check_certificates(confdir: Path, now: float) -> Iterator[Finding]:
@@ -88,7 +88,7 @@ def check_certificates(confdir: Path, now: float) -> Iterator[Finding]:
         since, until = validity(certificate)
     except OSError as error:
         why = "is not there" if not certificate.exists() else f"cannot be read: {error}"
-        yield Finding("bad", f"{certificate} {why}", "start ./run.sh, which makes it; or name its folder by --confdir")
+        yield Finding("bad", f"{certificate} {why}", f"{command('run')} makes it; or name its folder by --confdir")
         return
     if now < since:
         yield Finding("bad", f"the clock says {_day(now)}, before {certificate} was made", "set this machine's clock")
@@ -96,17 +96,17 @@ def check_certificates(confdir: Path, now: float) -> Iterator[Finding]:
         yield Finding(
             "bad",
             f"{certificate} has expired on {_day(until)} (the clock says {_day(now)})",
-            f"if the clock is right, delete {confdir / 'mitmproxy-*'} and start ./run.sh, which makes another",
+            f"if the clock is right, delete {confdir / 'mitmproxy-*'} and start {command('run')}, which makes another",
         )
     elif until - now < _SOON_S:
-        yield Finding("note", f"{certificate} expires on {_day(until)}", "delete it before, and start ./run.sh")
+        yield Finding("note", f"{certificate} expires on {_day(until)}", f"delete it then, and start {command('run')}")
     else:
         yield Finding("good", f"{certificate} is valid until {_day(until)}")
     yield from _check_bundle(certificate, bundle)
 
 
 def _check_bundle(certificate: Path, bundle: Path) -> Iterator[Finding]:
-    again = "start ./run.sh again, which writes it"
+    again = f"{command('run')} writes it at its start"
     try:
         held = read_certificates(bundle)
         own = read_certificates(certificate)
@@ -167,15 +167,16 @@ def check_shell(env: Mapping[str, str], address: Address, config: Config, *, is_
         yield Finding(
             "note",
             f"{name} of this shell points to {_shown(named[name])}, not to Motive",
-            "`motive exec` starts an app without it, and the proxy itself does not go by it",
+            f"`{command('exec')}` starts an app without it, and the proxy itself does not go by it",
         )
     if not named:
-        yield Finding("good", 'this shell sends nothing by a proxy: use `motive exec -- APP`, or eval "$(motive env)"')
+        how = f"`{command('exec -- APP')}`, or {_set_up()}"
+        yield Finding("good", f"this shell sends nothing by a proxy: use {how}")
     if ours and not is_up:
         yield Finding(
             "bad",
             f"{', '.join(sorted(ours))} of this shell point to {address.shown}, where no proxy runs",
-            'start ./run.sh, or eval "$(motive env --unset)"',
+            f"start {command('run')}, or {_set_up(' --unset')}",
         )
     elif ours:
         yield Finding("good", f"apps of this shell go by {address.shown}")
@@ -193,7 +194,7 @@ def check_trust(env: Mapping[str, str], address: Address, confdir: Path) -> Iter
             given = env.get(name)
             if given is None:
                 if ours:
-                    yield Finding("note", f"{name} is not set ({who})", 'eval "$(motive env)"')
+                    yield Finding("note", f"{name} is not set ({who})", _set_up())
                 continue
             try:
                 held = read_certificates(Path(given))
@@ -202,7 +203,7 @@ def check_trust(env: Mapping[str, str], address: Address, confdir: Path) -> Iter
                     yield Finding("bad", f"{name}={given} cannot be read: {error}", f"unset {name}, or name another")
                 continue
             if ours and not own <= held:
-                yield Finding("bad", f"{name}={given} lacks the proxy's certificate ({who})", 'eval "$(motive env)"')
+                yield Finding("bad", f"{name}={given} lacks the proxy's certificate ({who})", _set_up())
 
 
 def _check_no_proxy(env: Mapping[str, str], config: Config) -> Iterator[Finding]:
@@ -254,9 +255,10 @@ def check_node(env: Mapping[str, str], address: Address) -> Iterator[Finding]:
         return
     ours = any(_is_at(env.get(name, ""), address) for name in PROXY_VARIABLES)
     if ours and NODE_PRELOAD.name not in env.get("NODE_OPTIONS", ""):
-        yield Finding("bad", f"fetch() of Node {told} goes by no proxy variable", 'eval "$(motive env)"')
+        yield Finding("bad", f"fetch() of Node {told} goes by no proxy variable", _set_up())
     else:
-        yield Finding("good", f"Node {told} knows no proxy variable; `motive exec` and `motive env` add what is needed")
+        adds = f"`{command('exec')}` and `{command('env')}` add what is needed"
+        yield Finding("good", f"Node {told} knows no proxy variable; {adds}")
 
 
 def knows_proxies(numbers: tuple[int, ...]) -> bool:
@@ -272,6 +274,10 @@ def _is_at(url: str, address: Address) -> bool:
     if other is None or other.port != address.port:
         return False
     return other.host == address.host or (other.is_local and address.is_local)
+
+
+def _set_up(more: str = "") -> str:
+    return f'eval "$({command(f"env{more}")})"'
 
 
 def _shown(url: str) -> str:

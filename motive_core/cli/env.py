@@ -14,6 +14,7 @@ from typing import Final
 from motive_core.certificates import CERTIFICATE, write_bundle
 from motive_core.cli.environment import bundle_for, environment, restored, undo
 from motive_core.cli.errors import CommandError
+from motive_core.cli.layout import command
 from motive_core.cli.proxies import AbsentError, StrangerError, address_of, ask_health
 from motive_core.cli.settings import add_proxy_options, configured, settings_of
 
@@ -40,9 +41,9 @@ def _powershell(name: str, value: str | None) -> str:
 
 SHELLS: Final[Mapping[str, Line]] = {"sh": _sh, "fish": _fish, "powershell": _powershell}
 _HOW: Final[Mapping[str, str]] = {
-    "sh": 'eval "$(motive env)"',
-    "fish": "motive env --shell fish | source",
-    "powershell": "motive env --shell powershell | Out-String | Invoke-Expression",
+    "sh": 'eval "$({command})"',
+    "fish": "{command} --shell fish | source",
+    "powershell": "{command} --shell powershell | Out-String | Invoke-Expression",
 }
 
 
@@ -52,7 +53,8 @@ def parser() -> argparse.ArgumentParser:
         prog="motive env",
         allow_abbrev=False,
         description="Print what sets a shell up for apps behind the forward proxy.",
-        epilog="Use it so: " + "; ".join(f"{how} ({shell})" for shell, how in _HOW.items()),
+        epilog="\n".join(["use:", *(f"  {how.format(command=command('env'))}" for how in _HOW.values())]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_proxy_options(made)
     made.add_argument("--shell", choices=tuple(SHELLS), default="sh", help="whose syntax (sh, which bash and zsh have)")
@@ -72,9 +74,7 @@ def main(arguments: Sequence[str]) -> int:
     address = address_of(options.proxy) if options.proxy is not None else configured(settings)
     confdir = options.confdir.expanduser().absolute()
     if not (confdir / CERTIFICATE).exists():
-        raise CommandError(
-            f"there is no {confdir / CERTIFICATE} yet: the proxy makes it when it starts; start ./run.sh"
-        )
+        raise CommandError(f"there is no {confdir / CERTIFICATE} yet; start {command('run')}, which makes it")
     try:
         ask_health(address)
     except (AbsentError, StrangerError) as error:

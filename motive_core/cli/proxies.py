@@ -162,7 +162,10 @@ def check_interception(address: Address, host: str, certificate: Path) -> None:
                 f"{host}"
             ) from error
         except (HTTPException, OSError) as error:
-            raise InterceptionError(f"a call to {host} through {address.shown} failed: {error}") from error
+            raise InterceptionError(
+                f"a call to {host} through {address.shown} failed: {error} (what is wanted there is the forward proxy, "
+                "not the meeting point)"
+            ) from error
     if status != _UPGRADE_STATUS:
         raise InterceptionError(f"a call to {host} through {address.shown} was answered with {status}, not by Motive")
 
