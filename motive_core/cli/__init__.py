@@ -44,16 +44,9 @@ COMMANDS: Final = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that ``arguments`` (those of the process if None) ask for; gives the exit status."""
-    word, *rest = [*(sys.argv[1:] if arguments is None else arguments)] or ["--help"]
-    if word in ("-h", "--help", "help"):
-        sys.stdout.write(usage())
-        return 0
-    command = next((one for one in COMMANDS if one.word == word), None)
-    if command is None:
-        sys.stderr.write(f"motive: there is no command {word!r}\n{usage()}")
-        return USAGE_STATUS
     try:
-        status = import_module(f"motive_core.cli.{command.file}").main([word, *rest])
+        status = _run(*[*(sys.argv[1:] if arguments is None else arguments)] or ["--help"])
+        sys.stdout.flush()
     except CommandError as error:
         sys.stderr.write(f"motive: {error}\n")
         return 1
@@ -63,7 +56,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Who reads has left, as `| head` does. Python would complain of it once more when it closes the stream.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _KILLED + signal.SIGPIPE
-    return int(status)
+    return status
+
+
+def _run(word: str, *rest: str) -> int:
+    if word in ("-h", "--help", "help"):
+        sys.stdout.write(usage())
+        return 0
+    command = next((one for one in COMMANDS if one.word == word), None)
+    if command is None:
+        sys.stderr.write(f"motive: there is no command {word!r}\n{usage()}")
+        return USAGE_STATUS
+    return int(import_module(f"motive_core.cli.{command.file}").main([word, *rest]))
 
 
 def usage() -> str:

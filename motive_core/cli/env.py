@@ -83,7 +83,8 @@ def main(arguments: Sequence[str]) -> int:
         bundle = bundle_for(write_bundle(confdir), env)
     except OSError as error:
         raise CommandError(f"the certificates in {confdir} cannot be read: {error}") from error
-    _print(environment(address.url, bundle, env, is_local=address.is_local), line)
+    # What an earlier one set and this one does not is taken back.
+    _print({**undo(os.environ), **environment(address.url, bundle, env, is_local=address.is_local)}, line)
     return 0
 
 

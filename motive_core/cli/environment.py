@@ -35,7 +35,7 @@ CA_VARIABLES: Final[Mapping[str, str]] = {
 """Each names a file that takes the place of a stack's own roots (of Node's: is added to them)."""
 
 BEFORE: Final = "MOTIVE_ENV_BEFORE"
-"""What the variables were before, as JSON, so that they can be given back."""
+"""What the variables were before, as JSON (null for one that was not set), so that they can be given back."""
 
 _LOCAL: Final = ("localhost", "127.0.0.1", "::1")
 _NO_PROXY: Final = ("NO_PROXY", "no_proxy")
@@ -55,9 +55,9 @@ def environment(proxy: str, bundle: Path, env: Mapping[str, str], *, is_local: b
     made["AIOHTTP_TRUST_ENV"] = "True"  # LiteLLM's: without it, its aiohttp looks at no proxy variable
     if not is_local:
         for name in _NO_PROXY:
-            listed = [one for one in env.get(name, "").split(",") if one.strip()]
+            listed = [one.strip() for one in env.get(name, "").split(",") if one.strip()]
             made[name] = ",".join([*listed, *(one for one in _LOCAL if one not in listed)])
-    before = {name: env[name] for name in made if name in env}
+    before = {name: env.get(name) for name in made}
     return made | {BEFORE: json.dumps(before, sort_keys=True)}
 
 
@@ -72,12 +72,10 @@ def undo(env: Mapping[str, str]) -> dict[str, str | None]:
     """What gives a shell back what it had: None for a variable that is to be unset. Empty if nothing was set here."""
     try:
         told = json.loads(env[BEFORE])
-        before = {str(name): str(value) for name, value in told.items()}
+        before = {str(name): None if value is None else str(value) for name, value in told.items()}
     except (KeyError, ValueError, AttributeError):
         return {}
-    ours = (*PROXY_VARIABLES, *CA_VARIABLES, "NODE_USE_ENV_PROXY", "NODE_OPTIONS", "AIOHTTP_TRUST_ENV", *_NO_PROXY)
-    names = [name for name in ours if name not in _NO_PROXY or name in before]
-    return {name: before.get(name) for name in names} | {BEFORE: None}
+    return before | {BEFORE: None}
 
 
 def bundle_for(bundle: Path, env: Mapping[str, str]) -> Path:

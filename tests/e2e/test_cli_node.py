@@ -53,7 +53,14 @@ def test_no_proxy(proxy: Proxy, service: Standin, confdir: Path, tmp_path: Path,
     url = "https://api.openai.invalid/v1/chat/completions"
     for client in ("fetch", "https"):
         ran = motive(
-            "exec", *chosen, "--", node, CLIENTS, client, url, env=environment(tmp_path, NO_PROXY="openai.invalid")
+            "exec",
+            *chosen,
+            "--",
+            node,
+            CLIENTS,
+            client,
+            url,
+            env=environment(tmp_path, NO_PROXY="localhost,api.openai.invalid"),
         )
         assert "ENOTFOUND" in ran.stderr or "EAI_AGAIN" in ran.stderr
         assert ran.returncode == 1
