@@ -46,6 +46,18 @@ def write_bundle(confdir: Path) -> Path:
     return bundle
 
 
+def bundle_of(confdir: Path) -> Path:
+    """The bundle that is there, if it holds mitmproxy's certificate; else it is written. What else is in it is the
+    proxy's to say, which wrote it: other apps read it, too."""
+    bundle = confdir / BUNDLE
+    try:
+        if read_certificates(confdir / CERTIFICATE) <= read_certificates(bundle):
+            return bundle
+    except OSError:
+        pass
+    return write_bundle(confdir)
+
+
 def write_together(target: Path, parts: Iterable[Path]) -> None:
     """Make ``target`` a file of all these PEM files, in their order; one that is right is left alone. Raises
     ``OSError``."""
@@ -57,14 +69,18 @@ def write_together(target: Path, parts: Iterable[Path]) -> None:
 def system_roots(bundle: Path) -> Path:
     """The system's roots, which may hold a company's own; those of Mozilla where there are none.
 
-    ``SSL_CERT_FILE`` comes first, unless it names the ``bundle`` that is to be made: whoever starts the proxy in a
-    shell that is set up for apps has it so, and the bundle would grow at each start.
+    ``SSL_CERT_FILE`` comes first, unless it names the ``bundle`` that is to be made, or one that was made of it:
+    whoever starts the proxy in a shell that is set up for apps has it so, and the bundle would grow at each start.
     """
     paths = ssl.get_default_verify_paths()
     for known in (paths.cafile, paths.openssl_cafile, *_SYSTEM_BUNDLES):
-        if known and Path(known).is_file() and Path(known).resolve() != bundle.resolve():
+        if known and Path(known).is_file() and not _is_made_of(Path(known).resolve(), bundle.resolve()):
             return Path(known)
     return Path(certifi.where())
+
+
+def _is_made_of(path: Path, bundle: Path) -> bool:
+    return path.parent == bundle.parent and path.name.startswith(bundle.stem)
 
 
 def read_certificates(path: Path) -> frozenset[bytes]:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from motive_core.certificates import CERTIFICATE, write_bundle
+from motive_core.certificates import CERTIFICATE, bundle_of
 from motive_core.cli.environment import bundle_for, environment, restored, undo
 from motive_core.cli.errors import CommandError
 from motive_core.cli.layout import command
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str]) -> int:
     except (AbsentError, StrangerError) as error:
         sys.stderr.write(f"motive: {error}; apps will reach nothing until it is started\n")
     try:
-        bundle = bundle_for(write_bundle(confdir), env)
+        bundle = bundle_for(bundle_of(confdir), env)
     except OSError as error:
         raise CommandError(f"the certificates in {confdir} cannot be read: {error}") from error
     # What an earlier one set and this one does not is taken back.
@@ -89,5 +89,6 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _print(variables: Mapping[str, str | None], line: Line) -> None:
-    sys.stdout.write("".join(f"{line(name, value)}\n" for name, value in variables.items()))
+    # As bytes: an environment may hold some that are no text.
+    sys.stdout.buffer.write(os.fsencode("".join(f"{line(name, value)}\n" for name, value in variables.items())))
     sys.stdout.flush()

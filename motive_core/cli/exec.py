@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
-from motive_core.certificates import CERTIFICATE, write_bundle
+from motive_core.certificates import CERTIFICATE, bundle_of
 from motive_core.cli.environment import bundle_for, environment, passed_by, restored
 from motive_core.cli.errors import CommandError
 from motive_core.cli.own import OwnProxy
@@ -113,7 +113,7 @@ def _introduction(address: Address, meeting: str | None) -> str:
 def _surrounded(address: Address, confdir: Path, env: Mapping[str, str]) -> dict[str, str]:
     """The environment of the app."""
     try:
-        bundle = bundle_for(write_bundle(confdir), env)
+        bundle = bundle_for(bundle_of(confdir), env)
     except OSError as error:
         raise CommandError(f"the certificates in {confdir} cannot be read: {error}") from error
     return {**env, **environment(address.url, bundle, env, is_local=address.is_local)}

@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 import trustme
 
-from motive_core.certificates import BUNDLE, CERTIFICATE, read_certificates, system_roots, validity, write_bundle
+from motive_core.certificates import (
+    BUNDLE,
+    CERTIFICATE,
+    bundle_of,
+    read_certificates,
+    system_roots,
+    validity,
+    write_bundle,
+)
 
 
 @pytest.fixture
@@ -47,7 +55,11 @@ def test_a_shell_that_is_set_up_for_apps_does_not_make_the_bundle_grow(
 ) -> None:
     before = write_bundle(confdir).read_bytes()
     monkeypatch.setenv("SSL_CERT_FILE", str(confdir / BUNDLE))
-    assert system_roots(confdir / BUNDLE) != confdir / BUNDLE
+    made_of_it = confdir / f"{Path(BUNDLE).stem}-0123456789ab.pem"
+    made_of_it.write_bytes(before)
+    for name in (BUNDLE, made_of_it.name):
+        monkeypatch.setenv("SSL_CERT_FILE", str(confdir / name))
+        assert system_roots(confdir / BUNDLE).parent != confdir
     after = write_bundle(confdir).read_bytes()
     assert after.count((confdir / CERTIFICATE).read_bytes().strip()) == 1
     assert before.endswith(after[-500:])
@@ -61,6 +73,17 @@ def test_the_roots_that_the_environment_names_are_in_it(confdir: Path, monkeypat
     assert read_certificates(write_bundle(confdir)) == read_certificates(company) | read_certificates(
         confdir / CERTIFICATE
     )
+
+
+def test_a_bundle_that_will_do_is_taken_as_it_is(confdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An app's shell may know other roots than the proxy's: the file is for all apps."""
+    before = bundle_of(confdir).read_bytes()
+    company = confdir / "company.pem"
+    trustme.CA().cert_pem.write_to_path(company)
+    monkeypatch.setenv("SSL_CERT_FILE", str(company))
+    assert bundle_of(confdir).read_bytes() == before
+    trustme.CA().cert_pem.write_to_path(confdir / CERTIFICATE)
+    assert read_certificates(confdir / CERTIFICATE) <= read_certificates(bundle_of(confdir))
 
 
 def test_what_is_read_out_of_it(confdir: Path, tmp_path: Path) -> None:

@@ -63,6 +63,13 @@ def test_nothing_is_taken_back_where_nothing_was_set(tmp_path: Path) -> None:
     assert (ran.returncode, ran.stdout) == (0, "")
 
 
+def test_what_is_no_text(confdir: Path, tmp_path: Path) -> None:
+    env = environment(tmp_path) | {"NODE_OPTIONS": "--title=\udcff"}
+    set_up = f'eval "$({words("--confdir", confdir)})" 2>/dev/null; printf %s "$NODE_OPTIONS"'
+    ran = subprocess.run(["sh", "-c", set_up], env=env, capture_output=True, check=True)
+    assert ran.stdout.startswith(b"--title=\xff --require")
+
+
 def test_no_proxy_runs(confdir: Path, tmp_path: Path) -> None:
     """It is said, but not where the shell would read it."""
     url = f"http://127.0.0.1:{free_port()}"

@@ -82,16 +82,18 @@ def test_an_app_that_a_signal_ends(confdir: Path, tmp_path: Path) -> None:
 
 
 def test_the_proxy_does_not_outlive_a_kill(confdir: Path, tmp_path: Path) -> None:
-    app = "import os, sys; print(os.environ['HTTPS_PROXY'], os.getpid(), flush=True); sys.stdin.read(); import time"
+    app = "import os, sys; print(os.environ['HTTPS_PROXY'], os.getpid(), flush=True); import time"
     with started(confdir, tmp_path, f"{app}; time.sleep(60)") as (process, told):
         proxy, pid = told.split()
-        process.kill()
-        process.wait()
-        os.kill(int(pid), signal.SIGKILL)
-        limit = time.monotonic() + DEADLINE_S
-        while listens(proxy):
-            assert time.monotonic() < limit
-            time.sleep(POLL_S)
+        try:
+            process.kill()
+            process.wait()
+            limit = time.monotonic() + DEADLINE_S
+            while listens(proxy):
+                assert time.monotonic() < limit
+                time.sleep(POLL_S)
+        finally:
+            os.kill(int(pid), signal.SIGKILL)
 
 
 def test_what_the_terminal_sends_comes_once(confdir: Path, tmp_path: Path) -> None:
