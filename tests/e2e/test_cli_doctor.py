@@ -8,6 +8,7 @@ import pytest
 import trustme
 
 from motive_core.certificates import BUNDLE, CERTIFICATE
+from motive_core.cli import proxies
 from tests.e2e.cli import environment, motive
 from tests.e2e.conftest import StartProxy
 from tests.e2e.proxy import Proxy, free_port
@@ -42,6 +43,18 @@ def test_its_call_reaches_no_service(proxy: Proxy, confdir: Path, tmp_path: Path
     before = proxy.log.count("call ended")
     motive("doctor", "--proxy", proxy.forward, "--confdir", confdir, env=environment(tmp_path))
     assert proxy.log.count("call ended") == before
+
+
+def test_a_call_that_somebody_else_answers(
+    proxy: Proxy, service: Standin, proxy_authority: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Opened TLS is not enough: a call without the mark by which Motive knows it goes to the service."""
+    address = proxies.address_of(proxy.forward)
+    proxies.check_interception(address, "api.openai.com", proxy_authority)
+    assert service.requests == []
+    monkeypatch.setattr(proxies, "_UPGRADE", {})
+    with pytest.raises(proxies.InterceptionError, match="was answered with 200, not by Motive"):
+        proxies.check_interception(address, "api.openai.com", proxy_authority)
 
 
 def test_without_one(tmp_path: Path) -> None:

@@ -63,9 +63,18 @@ def test_nothing_is_taken_back_where_nothing_was_set(tmp_path: Path) -> None:
     assert (ran.returncode, ran.stdout) == (0, "")
 
 
+def test_another_proxy_takes_back_what_the_first_one_set(proxy: Proxy, confdir: Path, tmp_path: Path) -> None:
+    """Calls to this machine are kept from a proxy elsewhere, and from no other."""
+    elsewhere = f'eval "$({words("--proxy", "http://proxy.invalid:1", "--confdir", confdir)} 2>/dev/null)"'
+    here = f'eval "$({words("--proxy", proxy.forward, "--confdir", confdir)})"'
+    far, near = in_shell(f"{elsewhere}; {SHOW}; {here}; {SHOW}", environment(tmp_path))
+    assert json.loads(far)["NO_PROXY"] == "localhost,127.0.0.1,::1"
+    assert "NO_PROXY" not in json.loads(near)
+
+
 def test_what_is_no_text(confdir: Path, tmp_path: Path) -> None:
     env = environment(tmp_path) | {"NODE_OPTIONS": "--title=\udcff"}
-    set_up = f'eval "$({words("--confdir", confdir)})" 2>/dev/null; printf %s "$NODE_OPTIONS"'
+    set_up = f'eval "$({words("--confdir", confdir)} 2>/dev/null)"; printf %s "$NODE_OPTIONS"'
     ran = subprocess.run(["sh", "-c", set_up], env=env, capture_output=True, check=True)
     assert ran.stdout.startswith(b"--title=\xff --require")
 
