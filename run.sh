@@ -4,6 +4,10 @@
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
 
+# What an app that ./run.sh exec starts is to have after all.
+KEPT=()
+if [ -n "${PYTHONPATH:-}" ]; then KEPT+=("PYTHONPATH=$PYTHONPATH"); fi
+if [ -n "${PYTHONHOME:-}" ]; then KEPT+=("PYTHONHOME=$PYTHONHOME"); fi
 # Each of these makes an interpreter look for modules, or a `cd` for folders, somewhere else than we mean.
 unset PYTHONHOME PYTHONPATH __PYVENV_LAUNCHER__ CDPATH
 
@@ -35,6 +39,10 @@ Usage: ./run.sh [COMMAND] [OPTIONS] [-- MITMPROXY ARGUMENTS]
   run      start mitmdump with Motive: a forward proxy and the meeting point (default)
   web      the same under mitmweb
   tui      the same under mitmproxy's terminal interface
+  mock     start a model that is none, on port 8888, for apps that take a base URL
+  exec     start an unmodified app behind the forward proxy: ./run.sh exec -- python app.py
+  env      print what sets a shell up for such apps: eval "$(./run.sh env)"
+  doctor   look for what is wrong, and say what to do
   demo     show a paired conversation of two scripted clients
   setup    only make the environment, in .venv
   test     make the environment and run the whole test suite; arguments go to pytest
@@ -50,6 +58,9 @@ Options of run, web and tui, each with the environment variable and the line of 
   --forward-port PORT   the forward proxy, where HTTPS_PROXY points (8080); 0 takes a free one
                         MOTIVE_PROXY_FORWARD_PORT, proxy.forward_port
   --config FILE         configuration file (config.yaml beside run.sh)
+
+The options of mock, exec, env and doctor are shown by ./run.sh COMMAND --help. In the environment that it makes, all of
+them are commands of .venv/bin/motive, too.
 
 MOTIVE_PYTHON=/path/to/python chooses the interpreter that the environment is made with.
 TEXT
@@ -313,7 +324,10 @@ install() {
 
 # ensure_environment LOCK: nothing to do takes milliseconds and no network.
 ensure_environment() {
-  if is_ready "$1"; then return 0; fi
+  if is_ready "$1"; then
+    ensure_motive
+    return 0
+  fi
   case $ROOT in
     *:*) die "Python cannot make an environment in a folder with ':' in its path: $ROOT" ;;
   esac
@@ -327,10 +341,27 @@ ensure_environment() {
     lock_environment "$PYTHON"
   fi
   if ! is_ready "$1"; then install "$1"; fi
+  ensure_motive
   unlock_environment
 }
 
 # --- the commands ----------------------------------------------------------------------------------------------------
+
+# become_motive COMMAND ARGUMENT...: -I keeps everything from the interpreter that the user has for others.
+become_motive() {
+  exec env ${KEPT[@]+"${KEPT[@]}"} "$VENV/bin/python" -I "$ROOT/motive_core/__main__.py" "$@"
+}
+
+# Makes .venv/bin/motive, for who activates the environment; anew where the checkout has been moved.
+ensure_motive() {
+  local text
+  text="#!/usr/bin/env bash
+exec $(printf '%q' "$VENV/bin/python") -I $(printf '%q' "$ROOT/motive_core/__main__.py") \"\$@\""
+  if [ "$(cat "$VENV/bin/motive" 2>/dev/null)" = "$text" ]; then return 0; fi
+  # Where the environment cannot be written, there is run.sh.
+  (umask 022 && printf '%s\n' "$text" >"$VENV/bin/motive.$$" && chmod 755 "$VENV/bin/motive.$$" \
+    && mv -f "$VENV/bin/motive.$$" "$VENV/bin/motive") 2>/dev/null || true
+}
 
 # -P keeps what lies in the current folder from shadowing a module. Without PYTHONUNBUFFERED, who reads the output from a
 # pipe or a file would see the addresses when the proxy ends.
@@ -376,9 +407,9 @@ case ${1:-} in
 esac
 
 case $command in
-  run | web | tui)
+  run | web | tui | mock | exec | env | doctor | converse)
     ensure_environment "$RUN_LOCK"
-    motive motive_shell.launch "$command" "$@"
+    become_motive "$command" "$@"
     ;;
   demo)
     ensure_environment "$RUN_LOCK"

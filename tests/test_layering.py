@@ -17,7 +17,7 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 
 LAYERS: Final[tuple[frozenset[str], ...]] = (
     frozenset({"motive_core.errors", "motive_core.log_lines"}),
-    frozenset({"motive_core.ir"}),
+    frozenset({"motive_core.ir", "motive_core.certificates"}),
     frozenset(
         {
             "motive_core.stream",
@@ -65,6 +65,8 @@ LAYERS: Final[tuple[frozenset[str], ...]] = (
     ),
     frozenset({"motive_core.answering"}),
     frozenset({"motive_core.gateway"}),
+    frozenset({"motive_core.cli"}),
+    frozenset({"motive_core.__main__"}),
     frozenset({"motive_shell"}),
 )
 """Lowest first. A module imports from lower layers and from its own package, never from a neighbour or upwards."""

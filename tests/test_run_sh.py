@@ -27,6 +27,7 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 TOOLS: Final = (
     "bash",
     "cat",
+    "chmod",
     "cksum",
     "date",
     "dirname",
@@ -412,12 +413,6 @@ class TestCommands:
     @pytest.mark.parametrize(
         ("arguments", "command"),
         [
-            ([], "motive_shell.launch run"),
-            (["run", "--port", "0"], "motive_shell.launch run --port 0"),
-            (["--port", "0", "--", "-w", "a b"], "motive_shell.launch run --port 0 -- -w a b"),
-            (["--", "-q"], "motive_shell.launch run -- -q"),
-            (["web", "--help"], "motive_shell.launch web --help"),
-            (["tui"], "motive_shell.launch tui"),
             (["demo", "-x"], "motive_shell.demo -x"),
             (["bench"], "bench"),
         ],
@@ -426,6 +421,46 @@ class TestCommands:
         result = checkout.run(*arguments, PYTHONPATH="/elsewhere")
         assert result.stderr == ""
         assert result.stdout == f"{checkout.root}/addons:{checkout.root}|{checkout.home}|-P -m {command}\n"
+
+    @pytest.mark.parametrize(
+        ("arguments", "command"),
+        [
+            ([], "run"),
+            (["run", "--port", "0"], "run --port 0"),
+            (["--port", "0", "--", "-w", "a b"], "run --port 0 -- -w a b"),
+            (["--", "-q"], "run -- -q"),
+            (["web", "--help"], "web --help"),
+            (["tui"], "tui"),
+            (["mock"], "mock"),
+            (["exec", "--", "python", "a b.py", "--help"], "exec -- python a b.py --help"),
+            (["env", "--unset"], "env --unset"),
+            (["doctor"], "doctor"),
+        ],
+    )
+    def test_what_is_handed_over(self, checkout: Checkout, arguments: list[str], command: str) -> None:
+        # What the user has for other interpreters is for the app that is started, and -I keeps it from ours.
+        result = checkout.run(*arguments, PYTHONPATH="/elsewhere")
+        assert result.stderr == ""
+        main = checkout.root / "motive_core/__main__.py"
+        assert result.stdout == f"/elsewhere|{checkout.home}|-I {main} {command}\n"
+
+    def test_motive_is_a_command_of_the_environment(self, checkout: Checkout, tmp_path: Path) -> None:
+        checkout.run("help")
+        motive = checkout.venv / "bin/motive"
+        assert not motive.exists()
+        checkout.run("setup")
+        ran = subprocess.run(
+            [motive, "env", "a b", "$x"], env=checkout.environment(), capture_output=True, text=True, check=True
+        )
+        assert ran.stdout == f"|{Path.cwd()}|-I {checkout.root}/motive_core/__main__.py env a b $x\n"
+        before = motive.stat()
+        checkout.run("setup")
+        assert motive.stat().st_ino == before.st_ino
+        moved = checkout.root.rename(tmp_path / "it's $moved")
+        subprocess.run([moved / "run.sh", "setup"], env=checkout.environment(), check=True)
+        motive = moved / ".venv/bin/motive"
+        ran = subprocess.run([motive, "env"], env=checkout.environment(), capture_output=True, text=True, check=True)
+        assert ran.stdout.endswith(f"|-I {moved}/motive_core/__main__.py env\n")
 
     def test_the_suite(self, checkout: Checkout) -> None:
         result = checkout.run("test", "-k", "a b")

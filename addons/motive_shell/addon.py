@@ -20,6 +20,7 @@ from mitmproxy.proxy import layer, layers, server_hooks
 from mitmproxy.proxy.mode_specs import ReverseMode, UpstreamMode
 
 from motive_core.access import ANYBODY, Rank, is_preflight
+from motive_core.certificates import CERTIFICATE, write_bundle
 from motive_core.config import DEFAULT_CONFIG_NAME
 from motive_core.dialects import RequestHead
 from motive_core.errors import AuthenticationError, BadRequestError, ConfigError, MotiveError, UnavailableError
@@ -38,7 +39,7 @@ from motive_shell.heads import head_of
 from motive_shell.logs import keep_secrets
 from motive_shell.runtime import Runtime, runtime_of
 from motive_shell.site import LONGEST_TARGET, refusal, to_origin
-from motive_shell.trust import CERTIFICATE, has_certificates, make_certificates, write_bundle
+from motive_shell.trust import has_certificates, make_certificates
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ _DRAIN_S: Final = 1.5
 _CUT_S: Final = 0.5
 _LISTENING_OPTIONS: Final = frozenset({"mode", "listen_host", "proxyauth"})
 _HTTP2_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\n"
+_ENDLESS: Final = ("text/event-stream", "application/x-ndjson", "multipart/x-mixed-replace")
 _STREAMED_UPLOAD_BYTES: Final = 1024 * 1024
 _REPOSITORY: Final = Path(__file__).resolve().parents[2]
 
@@ -343,7 +345,7 @@ class Motive:
             # The origin ends its connection after each reply; the client's may live on.
             flow.response.headers.pop("connection", None)
             flow.response.stream = original is None
-        elif flow.response.raw_content is None and self._is_llm_host(flow.request):
+        elif flow.response.raw_content is None and (self._is_llm_host(flow.request) or _goes_on(flow.response)):
             flow.response.stream = watched(flow)
 
     async def response(self, flow: http.HTTPFlow) -> None:
@@ -361,3 +363,9 @@ class Motive:
     def _is_llm_host(self, request: http.Request) -> bool:
         hosts = self._configured().gateway.hosts
         return hosts.matches(request.host, request.port) or hosts.matches(request.pretty_host, request.port)
+
+
+def _goes_on(response: http.Response) -> bool:
+    """Whether a reply of whatever host, by plain HTTP, may have no end: mitmproxy would gather it first. All others are
+    left whole, for other addons."""
+    return response.headers.get("content-type", "").partition(";")[0].strip().lower() in _ENDLESS

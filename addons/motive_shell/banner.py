@@ -11,6 +11,8 @@ from typing import Any, Final
 
 from mitmproxy.proxy.mode_specs import ReverseMode
 
+from motive_core.cli.layout import command
+
 _TRUST: Final = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
 """Where Python, Go and Rust programs, requests, curl, the AWS SDKs and Node look for certificates."""
 _BASE_URLS: Final = (
@@ -47,7 +49,11 @@ def announce(servers: Iterable[Any], certificate: Path, bundle: Path, token: str
             *[f"    export {name}=http://{meeting[0]}" for name in _BASE_URLS],
         ]
     if forward:
-        lines += ["", "  An app as it is:", f"    export HTTPS_PROXY=http://{forward[0]}"]
+        lines += [
+            "",
+            f"  An app as it is, by `{command('exec -- APP')}`, or by hand:",
+            f"    export HTTPS_PROXY=http://{forward[0]}",
+        ]
         lines += [f"    export {name}={bundle}" for name in _TRUST]
     return "\n".join(lines)
 

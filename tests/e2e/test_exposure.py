@@ -77,8 +77,8 @@ def test_without_a_host_it_is_this_machines(start_proxy: StartProxy) -> None:
 
 def test_the_launcher_lets_the_addon_say_so(tmp_path: Path) -> None:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("MOTIVE_PROXY_")}
-    env = {**kept, "PYTHONPATH": f"{REPOSITORY / 'addons'}{os.pathsep}{REPOSITORY}", "HOME": str(tmp_path)}
-    command = [sys.executable, "-m", "motive_shell.launch", "run", "--host", "0.0.0.0"]
+    env = {**kept, "HOME": str(tmp_path)}
+    command = [sys.executable, str(REPOSITORY / "motive_core" / "__main__.py"), "run", "--host", "0.0.0.0"]
     command += ["--port", "0", "--forward-port", "0"]
     done = subprocess.run(
         command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=START_DEADLINE_S, check=False

@@ -5,10 +5,11 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.e2e.proxy import Proxy
-from tests.e2e.standin import Received, Standin, Writer
+from tests.e2e.standin import Gate, Received, Standin, Writer
 from tests.e2e.wire import Echo, RawClient, chat, request, trusting
 
 # No proxy that reads HTTP would leave this alone.
@@ -65,6 +66,28 @@ def test_plain_proxying_by_absolute_urls(proxy: Proxy, service: Standin, held_ba
     assert reply.json()["choices"][0]["message"]["content"] == "real gpt-4o"
     (received,) = service.requests
     assert (received.target, received.body) == ("/v1/chat/completions?x=1", body)
+
+
+def test_an_endless_reply_of_another_host_comes_as_it_is_said(proxy: Proxy, service: Standin) -> None:
+    """By plain HTTP: an app whose proxy variables are set has its own pages' events from such a service."""
+    heard = Gate()
+
+    def events(_: Received, writer: Writer) -> None:
+        writer.start(200, [("Content-Type", "Text/Event-Stream; charset=utf-8")])
+        writer.send(b"data: 1\n\n")
+        heard.wait()
+        writer.send(b"data: 2\n\n")
+        writer.end()
+
+    service.handler = events
+    with (
+        httpx.Client(proxy=proxy.forward, trust_env=False) as client,
+        client.stream("GET", "http://example.org/") as reply,
+    ):
+        said = reply.iter_raw()
+        assert next(said) == b"data: 1\n\n"
+        heard.open()
+        assert next(said) == b"data: 2\n\n"
 
 
 def test_large_reply_of_another_host(proxy: Proxy, service: Standin, real_tls: ssl.SSLContext) -> None:

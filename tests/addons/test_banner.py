@@ -1,48 +1,13 @@
-"""The bundle of certificates, and what a person is told at the start."""
+"""What a person is told at the start."""
 
 from __future__ import annotations
 
-import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-import trustme
 from mitmproxy.proxy.mode_specs import ProxyMode
 
 from motive_shell.banner import announce
-from motive_shell.trust import BUNDLE, CERTIFICATE, write_bundle
-
-
-@pytest.fixture
-def confdir(tmp_path: Path) -> Path:
-    trustme.CA().cert_pem.write_to_path(tmp_path / CERTIFICATE)
-    return tmp_path
-
-
-def test_the_bundle_holds_the_proxy_and_the_rest_of_the_world(confdir: Path) -> None:
-    bundle = write_bundle(confdir)
-    alone, together = (
-        ssl.create_default_context(cafile=confdir / CERTIFICATE),
-        ssl.create_default_context(cafile=bundle),
-    )
-    assert len(alone.get_ca_certs()) == 1
-    assert len(together.get_ca_certs()) > 50
-    assert alone.get_ca_certs()[0] in together.get_ca_certs()
-
-
-def test_a_bundle_that_is_right_is_left_alone(confdir: Path) -> None:
-    before = write_bundle(confdir).stat()
-    after = write_bundle(confdir).stat()
-    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
-    trustme.CA().cert_pem.write_to_path(confdir / CERTIFICATE)
-    assert write_bundle(confdir).read_bytes().endswith((confdir / CERTIFICATE).read_bytes())
-    assert sorted(path.name for path in confdir.iterdir()) == [CERTIFICATE, BUNDLE]
-
-
-def test_without_a_bundle_the_certificate_is_given(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    assert write_bundle(tmp_path) == tmp_path / CERTIFICATE
-    assert "was not written" in caplog.text
 
 
 @dataclass

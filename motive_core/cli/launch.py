@@ -1,8 +1,7 @@
-"""``python -m motive_shell.launch run|web|tui``: becomes mitmproxy, with Motive and its two listeners.
+"""What mitmproxy is started with: its program, its listeners, its arguments.
 
-Owns what mitmproxy is started with: which host and ports win (flag, then environment, then configuration file), and the
-checks that are better made before mitmproxy starts than told by it. Knows no flow, and imports nothing of mitmproxy:
-this process is replaced by it.
+Owns the checks that are better made before mitmproxy starts than told by it, and the way in which a process becomes
+mitmproxy. Which settings win is the commands' business. Knows no flow, and imports nothing of mitmproxy.
 """
 
 from __future__ import annotations
@@ -12,17 +11,14 @@ import errno
 import os
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, NoReturn
 
-from motive_core.config import DEFAULT_CONFIG_NAME, load_config
-from motive_core.errors import ConfigError
-
-REPOSITORY: Final = Path(__file__).resolve().parents[2]
-PROGRAMS: Final[Mapping[str, str]] = {"run": "mitmdump", "web": "mitmweb", "tui": "mitmproxy"}
+from motive_core.cli.errors import CommandError
+from motive_core.cli.layout import entry
 
 UNUSED_UPSTREAM: Final = "http://127.0.0.1:9"
 """A reverse listener must name an upstream. The real service of a call is chosen when it comes."""
@@ -31,7 +27,7 @@ _WEB_PORT: Final = 8081
 """mitmweb's own, unless its arguments say otherwise (mitmproxy 12.2.3, ``tools/web/webaddons.py``)."""
 
 
-class LaunchError(Exception):
+class LaunchError(CommandError):
     """Motive cannot be started like this. The message is one plain line that says what to do instead."""
 
 
@@ -48,64 +44,14 @@ class Listener:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What is to be started. ``extra`` goes to mitmproxy as it is."""
+    """What is to be started. ``extra`` goes to mitmproxy as it is. Without a ``forward`` proxy, there is the meeting
+    point alone."""
 
     program: str
-    forward: Listener
+    forward: Listener | None
     meeting: Listener
     config: Path | None
     extra: tuple[str, ...]
-
-
-def parser() -> argparse.ArgumentParser:
-    """The command line, up to the ``--`` that mitmproxy's own arguments follow."""
-    made = argparse.ArgumentParser(
-        prog="run.sh",
-        allow_abbrev=False,
-        description="Start Motive in mitmproxy, with two listeners.",
-        epilog="Arguments after -- go to mitmproxy.",
-    )
-    made.add_argument("command", choices=tuple(PROGRAMS), help="mitmdump, mitmweb, or mitmproxy in the terminal")
-    made.add_argument("--host", type=_host, help="address that both listeners bind")
-    made.add_argument("--port", type=_port, help="port of the meeting point; 0 takes a free one")
-    made.add_argument(
-        "--forward-port", type=_port, metavar="PORT", help="port of the forward proxy; 0 takes a free one"
-    )
-    made.add_argument(
-        "--config", type=Path, metavar="FILE", help=f"configuration file; {DEFAULT_CONFIG_NAME} if not given"
-    )
-    return made
-
-
-def launch_of(arguments: Sequence[str], env: Mapping[str, str], folder: Path = REPOSITORY) -> Launch:
-    """What a command line asks for. ``folder`` holds the configuration file that is read if none is named, and
-    ``.env``; neither need exist.
-
-    Raises ``LaunchError``. A malformed command line ends the process with status 2.
-    """
-    own, extra = _split(arguments)
-    options = parser().parse_args(own)
-    path: Path | None = options.config
-    if path is None and (folder / DEFAULT_CONFIG_NAME).exists():
-        path = folder / DEFAULT_CONFIG_NAME
-    try:
-        proxy = load_config(path, env, folder / ".env").proxy
-        host = options.host if options.host is not None else _host(proxy.host)
-    except ConfigError as error:
-        raise LaunchError(str(error)) from error
-    except argparse.ArgumentTypeError as error:
-        raise LaunchError(f"proxy.host: {error}") from error
-    forward_port = options.forward_port if options.forward_port is not None else proxy.forward_port
-    port = options.port if options.port is not None else proxy.port
-    return Launch(
-        PROGRAMS[options.command],
-        Listener(
-            "forward proxy", host, forward_port, "--forward-port", "MOTIVE_PROXY_FORWARD_PORT or proxy.forward_port"
-        ),
-        Listener("meeting point", host, port, "--port", "MOTIVE_PROXY_PORT or proxy.port"),
-        path.absolute() if path is not None else None,
-        extra,
-    )
 
 
 def checked(launch: Launch) -> Launch:
@@ -115,13 +61,13 @@ def checked(launch: Launch) -> Launch:
     here. Both listeners are bound while this looks, so they never get the same one.
     """
     forward, meeting = launch.forward, launch.meeting
-    if forward.port == meeting.port != 0:
+    if forward is not None and forward.port == meeting.port != 0:
         raise LaunchError(
             f"the {forward.title} and the {meeting.title} cannot both have port {meeting.port}; "
             f"change one of them by {forward.flag} or {meeting.flag}"
         )
     if launch.program == "mitmweb":
-        for listener in (forward, meeting):
+        for listener in _listeners(launch):
             if listener.port == web_port(launch.extra):
                 raise LaunchError(
                     f"port {listener.port} of the {listener.title} is that of mitmweb's own page; "
@@ -130,7 +76,7 @@ def checked(launch: Launch) -> Launch:
     with ExitStack() as held:
         return replace(
             launch,
-            forward=replace(forward, port=_probe(forward, held)),
+            forward=replace(forward, port=_probe(forward, held)) if forward is not None else None,
             meeting=replace(meeting, port=_probe(meeting, held)),
         )
 
@@ -138,11 +84,11 @@ def checked(launch: Launch) -> Launch:
 def mitmproxy_arguments(launch: Launch) -> list[str]:
     """mitmproxy's command line, without the program. The user's own arguments come last."""
     # What stands before the last colon is the host as it is (12.2.3, proxy/mode_specs.py): no brackets around IPv6.
-    arguments = [
-        *("--mode", f"regular@{launch.forward.host}:{launch.forward.port}"),
-        *("--mode", f"reverse:{UNUSED_UPSTREAM}@{launch.meeting.host}:{launch.meeting.port}"),
-        *("-s", str(REPOSITORY / "addons" / "motive.py")),
-    ]
+    arguments = []
+    if launch.forward is not None:
+        arguments += ["--mode", f"regular@{launch.forward.host}:{launch.forward.port}"]
+    arguments += ["--mode", f"reverse:{UNUSED_UPSTREAM}@{launch.meeting.host}:{launch.meeting.port}"]
+    arguments += ["-s", str(entry())]
     if launch.config is not None:
         arguments += ["--set", f"motive_config={launch.config}"]
     if launch.program == "mitmweb" and not any("open" in one and "browser" in one for one in launch.extra):
@@ -150,6 +96,36 @@ def mitmproxy_arguments(launch: Launch) -> list[str]:
         # mitmproxy's own configuration still overrides it, but mitmproxy refuses to be told twice on a command line.
         arguments += ["--set", "web_open_browser=false"]
     return [*arguments, *launch.extra]
+
+
+def _listeners(launch: Launch) -> Iterator[Listener]:
+    if launch.forward is not None:
+        yield launch.forward
+    yield launch.meeting
+
+
+def command_of(launch: Launch, before: str = "") -> list[str]:
+    """The whole command. ``before`` is Python that runs in the process before mitmproxy does.
+
+    By this interpreter, and not by mitmproxy's script: its first line names a folder, which may have been moved, and
+    where a user installs for themselves it stands elsewhere.
+    """
+    code = f"import sys; {before}from mitmproxy.tools.main import {launch.program} as program; "
+    code += f"sys.argv[0] = {launch.program!r}; sys.exit(program())"
+    return [sys.executable, "-P", "-c", code, *mitmproxy_arguments(launch)]
+
+
+def environment_of(env: Mapping[str, str]) -> dict[str, str]:
+    """What mitmproxy is started with: without what would have its interpreter look for modules somewhere else. Without
+    ``PYTHONUNBUFFERED``, who reads its output from a pipe or a file would see the addresses when it ends."""
+    kept = {name: value for name, value in env.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+    return {**kept, "PYTHONUNBUFFERED": "1"}
+
+
+def become(launch: Launch, env: Mapping[str, str]) -> NoReturn:
+    """Let mitmproxy take the place of this process."""
+    sys.stdout.flush()
+    os.execve(sys.executable, command_of(launch), environment_of(env))
 
 
 def web_port(extra: Sequence[str]) -> int:
@@ -165,26 +141,21 @@ def web_port(extra: Sequence[str]) -> int:
     return int(port) if port.isdecimal() else _WEB_PORT
 
 
-def main() -> NoReturn:
-    """Become mitmproxy, or end with one line that says why not."""
-    try:
-        launch = checked(launch_of(sys.argv[1:], os.environ))
-    except LaunchError as error:
-        sys.stderr.write(f"motive: {error}\n")
-        sys.exit(1)
-    # By this interpreter, and not by the first line of the script: that names a folder, which may have been moved.
-    script = Path(sys.executable).with_name(launch.program)
-    os.execv(sys.executable, [sys.executable, "-P", str(script), *mitmproxy_arguments(launch)])
-
-
-def _split(arguments: Sequence[str]) -> tuple[Sequence[str], tuple[str, ...]]:
+def split(arguments: Sequence[str]) -> tuple[Sequence[str], tuple[str, ...]]:
+    """What stands before the first ``--``, and what after it."""
     if "--" not in arguments:
         return arguments, ()
     border = arguments.index("--")
     return arguments[:border], tuple(arguments[border + 1 :])
 
 
-def _host(text: str) -> str:
+def url_of(listener: Listener) -> str:
+    """Where clients of this machine find a listener, without a path."""
+    host = "127.0.0.1" if listener.host in ("0.0.0.0", "::") else listener.host
+    return f"http://[{host}]:{listener.port}" if ":" in host else f"http://{host}:{listener.port}"
+
+
+def host_argument(text: str) -> str:
     """An address or name to bind. Brackets around an IPv6 address are taken off."""
     host = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     if not host or any(character.isspace() or character in "@/[]," for character in host):
@@ -192,7 +163,8 @@ def _host(text: str) -> str:
     return host
 
 
-def _port(text: str) -> int:
+def port_argument(text: str) -> int:
+    """A port of the command line."""
     if not (text.isascii() and text.isdecimal()) or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port; it is 0 to 65535, and 0 takes a free one")
     return int(text)
@@ -238,7 +210,3 @@ def _why_not(listener: Listener, error: OSError) -> str:
             return f"{listener.host} is not an address of this machine; choose another by --host"
         case _:
             return f"{where} cannot be bound: {error.strerror}; {instead}"
-
-
-if __name__ == "__main__":
-    main()

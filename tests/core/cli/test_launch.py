@@ -19,15 +19,9 @@ from mitmproxy.tools.dump import DumpMaster
 from mitmproxy.tools.main import process_options
 from mitmproxy.tools.web.master import WebMaster
 
-from motive_shell.launch import (
-    REPOSITORY,
-    Launch,
-    LaunchError,
-    checked,
-    launch_of,
-    mitmproxy_arguments,
-    web_port,
-)
+from motive_core.cli.launch import Launch, LaunchError, checked, mitmproxy_arguments, web_port
+from motive_core.cli.layout import ROOT
+from motive_core.cli.run import launch_of
 
 FREE = ("--port", "0", "--forward-port", "0")
 
@@ -47,6 +41,7 @@ def listening(host: str = "127.0.0.1") -> Iterator[int]:
 
 def listeners(launch: Launch) -> tuple[tuple[str, int], tuple[str, int]]:
     """Host and port of the forward proxy and of the meeting point."""
+    assert launch.forward is not None
     return (launch.forward.host, launch.forward.port), (launch.meeting.host, launch.meeting.port)
 
 
@@ -188,9 +183,10 @@ class TestCommandLine:
         assert isinstance(forward, RegularMode)
         assert isinstance(meeting, ReverseMode)
         assert forward.listen_host() == meeting.listen_host() == host.strip("[]")
+        assert launch.forward is not None
         assert (forward.listen_port(), meeting.listen_port()) == (launch.forward.port, launch.meeting.port)
         assert 0 != forward.listen_port() != meeting.listen_port() != 0
-        assert [Path(script) for script in command.scripts] == [REPOSITORY / "addons/motive.py"]
+        assert [Path(script) for script in command.scripts] == [ROOT / "addons/motive.py"]
 
     def test_a_configuration_is_handed_on(self, folder: Path) -> None:
         (folder / "config.yaml").touch()
@@ -230,8 +226,7 @@ class TestCommandLine:
 def start(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """The launcher as ``run.sh`` starts it."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("MOTIVE_")}
-    env["PYTHONPATH"] = os.pathsep.join((str(REPOSITORY / "addons"), str(REPOSITORY)))
-    command = [sys.executable, "-P", "-m", "motive_shell.launch", *arguments]
+    command = [sys.executable, "-I", str(ROOT / "motive_core/__main__.py"), *arguments]
     return subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True, check=False)
 
 
