@@ -27,6 +27,7 @@ class OllamaDialect(Dialect):
 
     stream_type = "application/x-ndjson"
     default_service = "http://localhost:11434"
+    base_path = "/api"
 
     shape: ClassVar[Shape]
     """How it says its replies."""
