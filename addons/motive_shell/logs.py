@@ -23,6 +23,8 @@ from motive_core.log_lines import LogLine, printable
 _OURS: Final = ("motive_core", "motive_shell")
 _NOISY: Final = ("mitmproxy.proxy.server", "uvicorn", "uvicorn.error", "asyncio")
 """A line for each connection, or for each request of our own: each is dispatched to every addon, too."""
+_SILENT: Final = ("httpx", "httpcore")
+"""A dozen lines for each call to a service, with its URL and all of its reply's headers: never, not even to debug."""
 
 # Google's clients may put their key into the query, some gateways a token. A flow's line is styled, and cut where the
 # terminal ends.
@@ -119,6 +121,8 @@ def apply_logging(config: Config) -> None:
         logging.getLogger(name).setLevel("DEBUG" if config.log.debug else config.log.level.upper())
     for name in _NOISY:
         logging.getLogger(name).setLevel("DEBUG" if config.log.debug else "WARNING")
+    for name in _SILENT:
+        logging.getLogger(name).setLevel("WARNING")
     for handler in logging.getLogger().handlers:
         if isinstance(handler, LegacyLogEvents):
             handler.addFilter(_is_no_call)
