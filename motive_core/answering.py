@@ -15,7 +15,7 @@ from typing import Final
 
 from motive_core.errors import HoldTimeoutError, InternalError, MotiveError
 from motive_core.estimate import estimate_usage
-from motive_core.exchange import Answered, Events, Exchange, Garbage, Severed, Spoken
+from motive_core.exchange import Answered, Events, Exchange, Garbage, Handed, Severed, Spoken
 from motive_core.ir import Reply
 from motive_core.log_lines import LogLine
 from motive_core.metrics import Metrics
@@ -140,7 +140,7 @@ class Answering:
         if isinstance(answered, Reply):
             exchange.reply(_as_its_own(exchange, answered), "replied")
             return
-        work.events = events = _told(exchange, answered)
+        work.events = events = Handed(_told(exchange, answered))
         if not exchange.relay(events):
             await events.aclose()
             await answered.aclose()  # that one has not begun, so it closes nothing
