@@ -55,8 +55,8 @@ class Way:
 WAYS: Final[tuple[Way, ...]] = (
     Way(MODEL, "model", {"base_url": "{openai}"}),
     Way("model, translated", "model", {"base_url": "{anthropic}", "dialect": "anthropic-messages"}),
-    # Three more calls before the answer; what it adds is mostly theirs.
-    Way("critique", "critique", {"upstream": {"base_url": "{openai}"}}),
+    # One model answers before the other one does; what it adds is mostly the former's time.
+    Way("critique", "critique", {"base_url": "{openai}", "steps": [{}]}),
 )
 """One line a source."""
 

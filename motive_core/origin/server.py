@@ -22,6 +22,8 @@ from motive_core.origin.teller import Teller
 
 _START_TIMEOUT_S = 10.0
 _STOP_TIMEOUT_S = 2.0
+_TELLER_STOP_TIMEOUT_S = 0.5
+"""What is being told was cut before: this is for its last bytes."""
 
 
 class _Server(uvicorn.Server):
@@ -86,7 +88,7 @@ class OriginServer:
         if self._server is None or self._task is None:
             return
         self.address = None
-        await self.teller.stop(_STOP_TIMEOUT_S)
+        await self.teller.stop(_TELLER_STOP_TIMEOUT_S)
         self._server.should_exit = True
         try:
             async with asyncio.timeout(_STOP_TIMEOUT_S + 1.0):
