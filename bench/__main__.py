@@ -31,9 +31,12 @@ from bench.load import Converse, LoadError, Measured, Repeat
 from bench.process import allow_open_files, assign, measured_and_other_processors
 from bench.proxies import REPOSITORY, Proxy, Site, StartError, Variant, running
 from bench.report import markdown, terminal
+from bench.sources import QUICK as QUICK_STREAMS
+from bench.sources import StreamPlan, measure_sources
 
 _ALL: Final[tuple[Variant, ...]] = ("plain", "constant", *VARIANTS)
 _ENDINGS: Final[tuple[Ending, ...]] = ("answer", "close", "exit")
+_PARTS: Final = ("rates", "store", "held", "turns", "sources")
 _GENERATOR_TIMEOUT_S: Final = 600.0
 
 
@@ -49,10 +52,11 @@ class Plan:
     held: int
     turns: tuple[int, ...]
     sessions: tuple[int, ...]
+    streams: StreamPlan
 
 
-FULL: Final = Plan(5, (1, 8, 64), 0.3, 1.2, 2000, (2000, 10_000, 20_000), (1, 50))
-QUICK: Final = Plan(1, (1, 8, 64), 0.2, 0.5, 300, (500, 1000, 2000), (1, 10))
+FULL: Final = Plan(5, (1, 8, 64), 0.3, 1.2, 2000, (2000, 10_000, 20_000), (1, 50), StreamPlan())
+QUICK: Final = Plan(1, (1, 8, 64), 0.2, 0.5, 300, (500, 1000, 2000), (1, 10), QUICK_STREAMS)
 
 
 class Bench:
@@ -65,7 +69,7 @@ class Bench:
         self.results = results
 
     def run(self, parts: frozenset[str]) -> None:
-        """Measure these parts of the plan: ``rates``, ``store``, ``held``, ``turns``."""
+        """Measure these parts of the plan: ``rates``, ``store``, ``held``, ``turns``, ``sources``."""
         if "rates" in parts:
             self._generator()
             self._rates()
@@ -76,6 +80,8 @@ class Bench:
                 self._held(variant)
         if "turns" in parts:
             self._turns()
+        if "sources" in parts:
+            measure_sources(self._plan.streams, self._site, self.results.streams, say)
 
     def _generator(self) -> None:
         say("the load generator itself")
@@ -246,7 +252,7 @@ def main() -> int:
     """The command. Gives its exit status: 0 even if goals were missed, which the report says."""
     parser = argparse.ArgumentParser(prog="bench", description="Measure Motive beside stock mitmproxy.")
     parser.add_argument("--quick", action="store_true", help="one short round, in less than a minute")
-    parser.add_argument("--only", choices=("rates", "store", "held", "turns"), action="append", help="only this part")
+    parser.add_argument("--only", choices=_PARTS, action="append", help="only this part")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file")
     parser.add_argument("--markdown", action="store_true", help="also print the table of the README")
     given = parser.parse_args()
@@ -255,7 +261,7 @@ def main() -> int:
     results = Results(machine())
     with tempfile.TemporaryDirectory(prefix="motive-bench-") as folder, site(Path(folder)) as (shared, upstream):
         try:
-            Bench(plan, shared, upstream, results).run(frozenset(given.only or ("rates", "store", "held", "turns")))
+            Bench(plan, shared, upstream, results).run(frozenset(given.only or _PARTS))
         except (LoadError, StartError) as error:
             say(f"bench: {error}")
             return 1

@@ -41,6 +41,21 @@ COMPLETION: Final = json.dumps(
 ).encode()
 
 
+TOKEN: Final = b"token_"
+"""Stands in each delta of a streamed reply, and nowhere else in it."""
+
+
+def streamed(model: str) -> bytes:
+    """The body of a call that streams. ``model`` tells the stand-in what to say: see ``deltas``."""
+    return _body(model, [{"role": "system", "content": _SYSTEM}, {"role": "user", "content": "Look."}], stream=True)
+
+
+def deltas(model: str) -> tuple[int, float]:
+    """How many deltas a model says (``...-20-5``: twenty), and how many seconds pass between two of them (5 ms)."""
+    _, count, pause_ms = model.rsplit("-", 2)
+    return int(count), int(pause_ms) / 1000
+
+
 def chat(where: str, host: str, body: bytes, side: Side) -> bytes:
     """One HTTP/1.1 request. ``where`` is its target: a path, or a whole URL for a forward proxy."""
     return (
@@ -108,6 +123,6 @@ def join(where: str, host: str, session: str) -> bytes:
     return chat(where, host, _body(session, [{"role": "user", "content": "ping"}]), "answerer")
 
 
-def _body(model: str, messages: list[dict[str, str]]) -> bytes:
-    fields: dict[str, Any] = {"model": model, "messages": messages, "temperature": 0.7, "stream": False}
+def _body(model: str, messages: list[dict[str, str]], *, stream: bool = False) -> bytes:
+    fields: dict[str, Any] = {"model": model, "messages": messages, "temperature": 0.7, "stream": stream}
     return json.dumps(fields).encode()

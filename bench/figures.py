@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 from bench.held import Held
 from bench.load import Measured
 from bench.proxies import Variant
+from bench.sources import GOAL_FIRST_MS, Streamed, added_first_ms
 
 type Exchange = Literal["pass-through", "pass-through, TLS", "paired"]
 
@@ -125,6 +126,7 @@ class Results:
     started_s: dict[Variant, list[float]] = field(default_factory=dict)
     held: dict[Variant, list[Held]] = field(default_factory=dict)
     growth: dict[Variant, list[Growth]] = field(default_factory=dict)
+    streams: list[Streamed] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         """All of it, and the ratios, as plain data."""
@@ -164,11 +166,15 @@ def verdicts(results: Results) -> list[Verdict]:
         most = max(one.grown_kib for one in growth)
         goal = f"memory does not grow over {growth[0].turns[-1]} turns"
         found.append(Verdict(goal, f"{most:+} KiB since turn {growth[0].turns[-2]}", most <= _GOAL_GROWTH_KIB))
+    if (added := added_first_ms(results.streams)) is not None:
+        goal = f"model adds less than {GOAL_FIRST_MS:g} ms to the first token over mitmdump alone, one call at a time"
+        found.append(Verdict(goal, f"{added:.2f} ms", added < GOAL_FIRST_MS))
     return found
 
 
 _SAID: Final[dict[Variant, str]] = {
     "plain": "mitmdump alone",
+    "plain-streams": "mitmdump alone, streaming",
     "constant": "a script with a constant",
     "motive": "Motive",
     "motive-stock": "Motive without fast dispatch",

@@ -23,8 +23,9 @@ from typing import Any, Final, Literal
 from bench.calls import ADMIN_TOKEN
 from bench.process import assign
 
-type Variant = Literal["plain", "constant", "motive", "motive-stock", "motive-memory"]
-"""``motive-stock`` is Motive without its fast dispatch: mitmproxy's own. ``motive-memory`` writes nothing to disk."""
+type Variant = Literal["plain", "plain-streams", "constant", "motive", "motive-stock", "motive-memory"]
+"""``plain-streams`` passes replies on as they come, which mitmproxy by itself does not. ``motive-stock`` is Motive
+without its fast dispatch: mitmproxy's own. ``motive-memory`` writes nothing to disk."""
 
 REPOSITORY: Final = Path(__file__).resolve().parents[1]
 MITMDUMP: Final = (sys.executable, "-c", "from mitmproxy.tools.main import mitmdump; mitmdump()")
@@ -81,7 +82,7 @@ def running(variant: Variant, site: Site, settings: Mapping[str, Any] | None = N
         assign(process.pid, site.processors)
     try:
         ready = _is_healthy if variant.startswith("motive") else _accepts
-        port = forward if variant == "plain" else meeting
+        port = forward if variant.startswith("plain") else meeting
         while not ready(port):
             if process.poll() is not None or time.perf_counter() - began > _START_DEADLINE_S:
                 raise StartError(f"{variant} did not start:\n{log.read_text()}")
@@ -105,6 +106,8 @@ def _command(variant: Variant, site: Site, forward: int, meeting: int, settings:
     match variant:
         case "plain":
             return [*command, "--mode", f"regular@127.0.0.1:{forward}"]
+        case "plain-streams":
+            return [*command, "--mode", f"regular@127.0.0.1:{forward}", "--set", "stream_large_bodies=1"]
         case "constant":
             script = str(Path(__file__).with_name("constant.py"))
             return [*command, *reverse, "--set", "connection_strategy=lazy", "-s", script]

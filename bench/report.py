@@ -12,6 +12,7 @@ from typing import Final
 from bench.figures import BASELINE, VARIANTS, Exchange, Results, Series, name_of, verdicts
 from bench.held import Ending, Held
 from bench.proxies import Variant
+from bench.sources import lines, markdown_rows
 
 _ENDING: Final[dict[Ending, str]] = {
     "answer": "one prompt, answered",
@@ -82,6 +83,7 @@ def _terminal(results: Results) -> Iterator[str]:
                 f"{turns}: {kib / 1024:.1f}" for turns, kib in zip(grown.turns, grown.resident_kib, strict=True)
             )
             yield f"  {grown.sessions:3} sessions, MiB by turn: {samples} ({grown.grown_kib:+} KiB in the end)"
+    yield from lines(results.streams)
     yield ""
     for verdict in verdicts(results):
         yield f"{'met   ' if verdict.met else 'MISSED'}  {verdict.goal}: {verdict.figure}"
@@ -129,9 +131,16 @@ def markdown(results: Results) -> str:
         sessions = f"{grown[0].sessions} session{'s' if grown[0].sessions > 1 else ''}"
         label = f"Memory at turn {', '.join(f'{turns:,}' for turns in grown[0].turns)}, MiB ({sessions})"
         rows.append((label, "", *(", ".join(f"{kib / 1024:.1f}" for kib in one.resident_kib) for one in grown)))
-    head = ("", "mitmproxy", "Motive", "Motive, `fast_dispatch: off`")
-    lines = ["| " + " | ".join(row) + " |" for row in (head, ("---",) * len(head), *rows)]
-    return "\n".join([results.machine, "", *lines])
+    told = [results.machine]
+    if rows:
+        told += ["", *_table(("", "mitmproxy", "Motive", "Motive, `fast_dispatch: off`"), rows)]
+    if streams := list(markdown_rows(results.streams)):
+        told += ["", *_table(streams[0], streams[1:])]
+    return "\n".join(told)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return ["| " + " | ".join(row) + " |" for row in (head, ("---",) * len(head), *rows)]
 
 
 _HOW: Final[dict[Ending, str]] = {

@@ -20,6 +20,7 @@ from motive_core.exchange import (
     Events,
     Exchange,
     Garbage,
+    Handed,
     ReplyEvents,
     Severed,
     SeveredError,
@@ -177,7 +178,7 @@ class Answering:
         if isinstance(said, _Spoilt):
             exchange.spoil(_as_its_own(exchange, said.reply), said.fault)
             return
-        work.events = events = _told(exchange, said)
+        work.events = events = Handed(_told(exchange, said))
         if not exchange.relay(events):
             await events.aclose()
             await said.aclose()  # that one has not begun, so it closes nothing

@@ -395,7 +395,7 @@ class Gateway:
             exchange=exchange_id,
             session=decision.session,
             listener=incoming.listener,
-            head=head,
+            head=self.guard.without_secrets(head, forward=forward) if self.config.sources else head,
             client_host=incoming.client_host,
             credential=credential,
             dialect=dialect,

@@ -23,6 +23,7 @@ from motive_core.exchange import Exchange, Listener, ServiceReply
 from motive_core.gateway import Gateway, Incoming
 from motive_core.origin import OriginServer, Streams
 from motive_core.origin.app import SECRET_HEADER
+from motive_core.origin.teller import PATH
 from motive_shell.connections import Connections
 from motive_shell.services import Services
 
@@ -97,11 +98,25 @@ def send_to_origin(
     """Put a small request to the origin in the place of a flow's own one, on a connection of its own. What ``path`` has
     of bytes that a path cannot have is percent-encoded."""
     assert origin.address is not None
-    host, port = origin.address
+    path = b"".join([b"%c" % byte if 0x21 <= byte <= 0x7E else b"%%%02X" % byte for byte in path])
+    headers = {**headers, b"connection": b"close"}
+    _send(flow, origin.address, origin.secret, method=method, path=path, headers=headers)
+
+
+def _send(
+    flow: http.HTTPFlow,
+    address: tuple[str, int],
+    secret: str,
+    *,
+    method: str,
+    path: bytes,
+    headers: Mapping[bytes, bytes],
+) -> None:
+    host, port = address
     original = flow.request
-    fields = {**headers, b"host": f"{host}:{port}".encode(), SECRET_HEADER.encode(): origin.secret.encode()}
-    envelope = http.Request.make(method, f"http://{host}:{port}/", headers=[*fields.items(), (b"connection", b"close")])
-    envelope.data.path = b"".join([b"%c" % byte if 0x21 <= byte <= 0x7E else b"%%%02X" % byte for byte in path])
+    fields = {**headers, b"host": f"{host}:{port}".encode(), SECRET_HEADER.encode(): secret.encode()}
+    envelope = http.Request.make(method, f"http://{host}:{port}/", headers=[*fields.items()])
+    envelope.data.path = path
     envelope.timestamp_start, envelope.timestamp_end = original.timestamp_start, original.timestamp_end
     flow.request = envelope
     flow.server_conn = connection.Server(address=(host, port))
@@ -142,7 +157,10 @@ class FlowPort:
         flow, original = self.flow, self.flow.request
 
         token = self.streams.offer(headers, chunks, self.restore)
-        send_to_origin(flow, self.origin, "GET", f"/p/{token}".encode(), {})
+        assert self.origin.teller.address is not None
+        # On the connection that the last one left, if its client has had one before.
+        address, path = self.origin.teller.address, f"{PATH}{token}".encode()
+        _send(flow, address, self.origin.secret, method="GET", path=path, headers={})
         self.original = original
         self.promoted = True
         self.resume()

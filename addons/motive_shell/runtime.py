@@ -62,7 +62,7 @@ class Runtime:
             versions={"mitmproxy": version.VERSION},
         )
         self.streams = Streams(self.gateway.clock)
-        self.origin = OriginServer(self._make_app)
+        self.origin = OriginServer(self._make_app, self.streams)
         self.holds = Holds(self.gateway)
         self.services = Services(self.gateway.spawn)
         self.originals: dict[str, http.Request] = {}
@@ -84,7 +84,7 @@ class Runtime:
         return self.gateway.config
 
     def _make_app(self, secret: str) -> Starlette:
-        return make_app(self.gateway, self.streams, secret)
+        return make_app(self.gateway, secret)
 
     @property
     def started(self) -> bool:

@@ -8,8 +8,9 @@ tells nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
+from urllib.parse import unquote_plus
 
 from motive_core.access.caller import ANYBODY, Caller
 from motive_core.access.operators import is_operators
@@ -96,6 +97,15 @@ class Guard:
         keys = (place for place, _ in self._known(presented_keys(head, self._header), self._keys)) if self._keys else ()
         own = self._own_headers
         return {*(name for name in own if not forward or name.startswith(_OWN_PREFIX)), *tokens, *keys}
+
+    def without_secrets(self, head: RequestHead, *, forward: bool) -> RequestHead:
+        """A head that has no secret of ours any more: for whoever may send its fields on."""
+        places = set(self.own_secrets(head, forward=forward))
+        if not places:
+            return head
+        headers = {name: value for name, value in head.headers.items() if name not in places}
+        fields = [one for one in head.query.split("&") if f"?{unquote_plus(one.partition('=')[0])}" not in places]
+        return replace(head, headers=headers, query="&".join(fields))
 
     def _admit_client(self, head: RequestHead) -> Caller:
         shown = list(presented_keys(head, self._header))

@@ -57,7 +57,7 @@ class AnthropicBedrock(AwsDialect):
 
     def render_request(self, request: ChatRequest) -> bytes:
         own = request.dialect == NAME
-        request = replace(request, dialect=_MESSAGES.name if own else "", model="", stream=False)
+        request = replace(request, dialect=_MESSAGES.name if own else "", model="", stream=False, variant="")
         body = _MESSAGES.render_request(request).removeprefix(_UNNAMED)
         return b"{" + body if own else b'{"anthropic_version":"%b",' % VERSION.encode() + body
 

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -34,7 +35,7 @@ from motive_core.dialects.anthropic_decoder import MessagesDecoder
 from motive_core.dialects.anthropic_encoder import MessagesEncoder
 from motive_core.dialects.anthropic_reply import error_object, parse_reply, render_reply
 from motive_core.dialects.anthropic_request import parse_request, render_request
-from motive_core.dialects.anthropic_vertex import call_of, target_of
+from motive_core.dialects.anthropic_vertex import call_of, models_at, target_of, vertex_url
 from motive_core.dialects.base import NO_HEAD, Decoder, Dialect, Encoder, ModelInfo, RequestHead, SideCall, WireReply
 from motive_core.dialects.fields import Malformed, dumps
 from motive_core.errors import Allowance, MotiveError
@@ -48,6 +49,7 @@ class AnthropicMessages(Dialect):
 
     name = NAME
     default_service = "https://api.anthropic.com"
+    base_path = "/v1"
     reply_prefix = "msg_"
     # Its SDK leaves out events of no known name (``_streaming.py``, ``Stream.__stream__``).
     malformed_frame = b'event: content_block_delta\ndata: {"malformed\n\n'
@@ -79,8 +81,18 @@ class AnthropicMessages(Dialect):
             return target_of(request.variant, request.model, stream=request.stream)
         return "/v1/messages"
 
-    def call_headers(self, key: str | None) -> dict[str, str]:
+    def asked_of(self, base_url: str, request: ChatRequest) -> ChatRequest:
         """See ``Dialect``."""
+        return replace(request, variant=models_at(base_url))
+
+    def url(self, base_url: str, request: ChatRequest) -> str:
+        """See ``Dialect``."""
+        return vertex_url(base_url, request.model, stream=request.stream) or super().url(base_url, request)
+
+    def call_headers(self, key: str | None, base_url: str = "") -> dict[str, str]:
+        """See ``Dialect``. On Vertex AI, a key is an access token of Google's."""
+        if models_at(base_url):
+            return {"authorization": f"Bearer {key}"} if key else {}
         return {"anthropic-version": _VERSION, **({"x-api-key": key} if key else {})}
 
     def parse_reply(self, body: bytes) -> Reply:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Final, Literal
 
 from motive_core.dialects.anthropic_blocks import NAME, loads, parse_content, render_content, rest
-from motive_core.dialects.anthropic_vertex import VERSION, Place
+from motive_core.dialects.anthropic_vertex import VERSION, Place, is_place
 from motive_core.dialects.fields import Malformed, json_object, member, optional, typed
 from motive_core.ir import (
     NO_EXTRA,
@@ -59,6 +59,7 @@ _KNOWN: Final = (
 )
 
 _NO_PARALLEL: Final = {"type": "auto", "disable_parallel_tool_use": True}
+_UNNAMED: Final = b'{"model":"",'
 _SYSTEM_ROLES: Final = frozenset({"system", "developer"})
 
 type _Turn = tuple[Literal["user", "assistant"], list[Part]]
@@ -158,7 +159,13 @@ def _schema_format(raw: Json) -> ResponseFormat | None:
 
 def render_request(request: ChatRequest) -> bytes:
     """The body that asks for this."""
-    return _render_own(request) if request.dialect == NAME else _render_foreign(request)
+    if request.dialect == NAME:
+        return _render_own(request)
+    if not is_place(request.variant):
+        return _render_foreign(request)
+    # To Vertex AI, where the path names the model.
+    body = _render_foreign(replace(request, model="", variant=""))
+    return b'{"anthropic_version":"%b",' % VERSION.encode() + body.removeprefix(_UNNAMED)
 
 
 def _render_own(request: ChatRequest) -> bytes:

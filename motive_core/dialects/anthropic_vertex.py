@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlsplit
 
 from motive_core.dialects.base import RequestHead
 
@@ -28,6 +28,9 @@ _CALL: Final = re.compile(
     r"(?P<models>/(?:v\d[a-z\d]*/)?(?:projects/[^/]+/locations/[^/]+/)?publishers/anthropic/models)"
     r"/(?P<model>.+)"
 )
+
+
+_MODELS: Final = re.compile(r"/publishers/anthropic(?:/models)?\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +67,22 @@ def is_count(head: RequestHead) -> bool:
 def target_of(models: str, model: str, *, stream: bool) -> str:
     """The path of a call."""
     return f"{models}/{quote(model, safe='@')}:{_STREAMED if stream else _WHOLE}"
+
+
+def models_at(base_url: str) -> str:
+    """Where the models are of a base URL that is one of Vertex AI, ``.../publishers/anthropic`` with or without
+    ``/models``; empty for any other."""
+    path = urlsplit(base_url).path.rstrip("/")
+    return f"{path.removesuffix('/models')}/models" if _MODELS.search(path) else ""
+
+
+def is_place(variant: str) -> bool:
+    """Whether a ``variant`` is one of ``models_at``, and not that of another dialect."""
+    return _MODELS.search(variant) is not None
+
+
+def vertex_url(base_url: str, model: str, *, stream: bool) -> str | None:
+    """Where a call goes by such a base URL; None for any other."""
+    models = models_at(base_url)
+    parts = urlsplit(base_url)
+    return f"{parts.scheme}://{parts.netloc}{target_of(models, model, stream=stream)}" if models else None

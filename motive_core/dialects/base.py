@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Final
+from urllib.parse import urlsplit
 
 from motive_core.errors import Allowance, MotiveError, NotFoundError, TooManyRequestsError, whole_seconds
 from motive_core.ir import ChatRequest, Message, Reply
@@ -136,7 +137,10 @@ class Dialect(abc.ABC):
     """Base of the real service, scheme and host: where a call goes that came by base_url and is passed on."""
 
     base_path: ClassVar[str] = ""
-    """What the vendor's SDKs count to the base URL of a service, and ``target`` begins with: ``/v1`` for OpenAI."""
+    """What ``target`` begins with and a base URL may end with: ``/v1``."""
+
+    base_has_path: ClassVar[bool] = False
+    """Whether the vendor's SDKs count it to the base URL, so that one with any path has it, by whatever name."""
 
     reply_prefix: ClassVar[str] = ""
     """What the id of a reply begins with, as the vendor's own do."""
@@ -170,7 +174,17 @@ class Dialect(abc.ABC):
     def target(self, request: ChatRequest) -> str:
         """The path and query that such a body is sent to, from the host of the service on."""
 
-    def call_headers(self, key: str | None) -> dict[str, str]:
+    def asked_of(self, base_url: str, request: ChatRequest) -> ChatRequest:
+        """A request as a service at this base URL wants it, whoever has made it: with a ``variant`` that is the
+        service's, not the client's."""
+        return replace(request, variant="")
+
+    def url(self, base_url: str, request: ChatRequest) -> str:
+        """Where a service at this base URL takes the body of a request, as ``asked_of`` gives it. A base URL is what
+        the vendor's SDK is given, or a host; one that is the whole address is taken as it is."""
+        return joined(base_url, self.target(request), self.base_path, has_path=self.base_has_path)
+
+    def call_headers(self, key: str | None, base_url: str = "") -> dict[str, str]:
         """Headers of a call to a service, its content type aside. ``key`` is the API key, if there is one."""
         return {"authorization": f"Bearer {key}"} if key else {}
 
@@ -260,3 +274,16 @@ class Dialect(abc.ABC):
         """A request that says itself what it quoted of kept replies by their ids; the same one if it did not. ``kept``
         finds a reply by its id. Raises ``BadRequestError`` for quotations that the vendor refuses."""
         return request
+
+
+def joined(base_url: str, target: str, base_path: str, *, has_path: bool) -> str:
+    """A base URL and the target of a call, with what both have in common only once. ``has_path``: whatever the path of
+    the base URL is, it stands for ``base_path``."""
+    base = base_url.rstrip("/")
+    path, rest = urlsplit(base).path, target.removeprefix(base_path)
+    bare, mark, query = rest.partition("?")
+    if path.endswith(bare):
+        return f"{base}{mark}{query}"
+    if path and base_path and (has_path or path.endswith(base_path)):
+        return base + rest
+    return base + target

@@ -47,6 +47,7 @@ class CohereChat(Dialect):
 
     name = NAME
     default_service = "https://api.cohere.com"
+    base_path = "/v2"
     endpoints = ("POST /v2/chat",)
 
     def matches(self, head: RequestHead) -> bool:

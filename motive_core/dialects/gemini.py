@@ -28,6 +28,7 @@ An error is an object, or an array of it for a client that waits for a stream in
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from motive_core.dialects.base import (
@@ -54,6 +55,7 @@ from motive_core.dialects.gemini_paths import (
     is_google,
     listed_of,
     target_of,
+    url_at,
     variant_of,
 )
 from motive_core.dialects.gemini_reply import error_object, render_reply
@@ -112,7 +114,16 @@ class Gemini(Dialect):
             collection, variant = request.extra.get(PATH, collection), request.variant
         return target_of(collection, request.model, stream=request.stream, variant=variant)
 
-    def call_headers(self, key: str | None) -> dict[str, str]:
+    def asked_of(self, base_url: str, request: ChatRequest) -> ChatRequest:
+        """See ``Dialect``. The collection of the app's own path is that of its own project."""
+        extra = {name: value for name, value in request.extra.items() if name != PATH}
+        return replace(request, variant="", extra=extra if request.extra else request.extra)
+
+    def url(self, base_url: str, request: ChatRequest) -> str:
+        """See ``Dialect``."""
+        return url_at(base_url, request.model, stream=request.stream)
+
+    def call_headers(self, key: str | None, base_url: str = "") -> dict[str, str]:
         """See ``Dialect``."""
         return {"x-goog-api-key": key} if key else {}
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import parse_qsl, quote, unquote
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from motive_core.dialects.base import RequestHead
 
@@ -33,6 +33,9 @@ _COLLECTION: Final = (
 _CALLED: Final = re.compile(rf"(?P<collection>{_COLLECTION})/(?P<model>.+)")
 _METHOD: Final = re.compile(r"[A-Za-z]+")
 _LIST: Final = re.compile(rf"(?P<collection>{_COLLECTION})(?:/(?P<model>.+))?/?\Z")
+_VERSIONED: Final = re.compile(r"/v\d{1,3}(?:(?:alpha|beta)\d{0,3})?(?:/|\Z)")
+_COLLECTIONS: Final = ("models/", "tunedModels/")
+_METHOD_OF: Final = {False: GENERATE, True: f"{STREAM}?alt=sse"}
 _GOOGLE_ONLY: Final = re.compile(r"/v\d+(?:alpha|beta)\d*/(?!openai/)")
 _GOOGLE_AGENT: Final = re.compile(r"google-genai-sdk/|genai-js/|GeminiCLI")
 
@@ -75,6 +78,17 @@ def target_of(collection: str, model: str, *, stream: bool, variant: str) -> str
     if not stream:
         return f"{collection}/{quote(model, safe='@')}:{GENERATE}"
     return f"{collection}/{quote(model, safe='@')}:{STREAM}{'' if variant == ARRAY else '?alt=sse'}"
+
+
+def url_at(base_url: str, model: str, *, stream: bool) -> str:
+    """Where a call goes by a base URL: a host or a gateway, to which the SDKs add a version; one with a version; or one
+    of Vertex AI, ``.../publishers/google``. A model may have its collection before it: ``tunedModels/x``."""
+    base = base_url.rstrip("/").removesuffix("/models")
+    path = urlsplit(base).path
+    before = "" if _VERSIONED.search(path) else DEFAULT_COLLECTION.removesuffix("/models")
+    if model.startswith(_COLLECTIONS):
+        return f"{base}{before}/{quote(model, safe='@/')}:{_METHOD_OF[stream]}"
+    return f"{base}{before}/models/{quote(model, safe='@')}:{_METHOD_OF[stream]}"
 
 
 def is_google(head: RequestHead) -> bool:

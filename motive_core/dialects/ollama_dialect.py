@@ -28,6 +28,7 @@ class OllamaDialect(Dialect):
     stream_type = "application/x-ndjson"
     malformed_frame = b'{"malformed\n'
     default_service = "http://localhost:11434"
+    base_path = "/api"
 
     shape: ClassVar[Shape]
     """How it says its replies."""

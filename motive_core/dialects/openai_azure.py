@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from typing import Final
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlsplit
 
 from motive_core.dialects.base import ModelInfo, RequestHead
 from motive_core.ir import Json
@@ -21,6 +21,8 @@ _DEPLOYMENT: Final = re.compile(
 )
 """``engines`` is OpenAI's own, of its first API: the model in the path."""
 _DEPLOYMENTS: Final = re.compile(r"(?:\A|/)openai/deployments(?:/(?P<name>[^/]+))?/?\Z")
+
+_ONE_DEPLOYMENT: Final = re.compile(r"/openai/deployments/[^/]+\Z")
 
 _API_VERSION: Final = "2024-10-21"
 """The last of the dated API that is no preview."""
@@ -35,6 +37,19 @@ def deployment_of(head: RequestHead, call: str) -> str | None:
 def deployment_target(deployment: str, call: str) -> str:
     """Path and query of a call (``chat/completions``) to a deployment."""
     return f"/openai/deployments/{quote(deployment, safe='')}/{call}?api-version={_API_VERSION}"
+
+
+def deployment_url(base_url: str, deployment: str, call: str) -> str | None:
+    """Where a call (``chat/completions``) to a deployment goes, by the base URL that Azure's clients have: the
+    endpoint, with or without ``/openai``, or that of one deployment. None for one of the newer API, which is like
+    OpenAI's."""
+    base = base_url.rstrip("/")
+    path = urlsplit(base).path
+    if _ONE_DEPLOYMENT.search(path):
+        return f"{base}/{call}?api-version={_API_VERSION}"
+    if path.endswith("/v1"):
+        return None
+    return base.removesuffix("/openai") + deployment_target(deployment, call)
 
 
 def deployment_listed(head: RequestHead) -> str | None:

@@ -29,15 +29,31 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 from urllib.parse import unquote
 
 from motive_core.dialects.base import NO_HEAD, Decoder, Dialect, Encoder, ModelInfo, RequestHead, SideCall, WireReply
 from motive_core.dialects.fields import Malformed, dumps
-from motive_core.dialects.openai_azure import deployment_listed, deployment_of, deployment_target, render_deployment
+from motive_core.dialects.openai_azure import (
+    deployment_listed,
+    deployment_of,
+    deployment_target,
+    deployment_url,
+    render_deployment,
+)
 from motive_core.dialects.openai_chat_decoder import ChatDecoder
 from motive_core.dialects.openai_chat_encoder import ChatEncoder
-from motive_core.dialects.openai_chat_hosts import AZURE, MISTRAL, OPENAI, Flavour, flavour_for, flavour_of
+from motive_core.dialects.openai_chat_hosts import (
+    AZURE,
+    MISTRAL,
+    OPENAI,
+    Flavour,
+    flavour_for,
+    flavour_of,
+    flavour_of_service,
+    service_headers,
+)
 from motive_core.dialects.openai_chat_parts import NAME, bad_request
 from motive_core.dialects.openai_chat_reply import parse_reply, render_reply
 from motive_core.dialects.openai_chat_request import parse_request, render_request
@@ -54,6 +70,7 @@ class OpenAIChat(Dialect):
     name = NAME
     default_service = "https://api.openai.com"
     base_path = "/v1"
+    base_has_path = True
     reply_prefix = "chatcmpl-"
     endpoints = (
         "POST /v1/chat/completions",
@@ -87,6 +104,23 @@ class OpenAIChat(Dialect):
         if request.dialect == NAME and request.variant == AZURE.name:
             return deployment_target(request.model, "chat/completions")
         return "/v1/chat/completions"
+
+    def asked_of(self, base_url: str, request: ChatRequest) -> ChatRequest:
+        """See ``Dialect``. A service that tells the usage without being asked may refuse to be asked."""
+        flavour = flavour_of_service(base_url)
+        usage = request.include_usage and flavour.usage != "last"
+        return replace(request, variant=flavour.name, include_usage=usage)
+
+    def url(self, base_url: str, request: ChatRequest) -> str:
+        """See ``Dialect``."""
+        found = None
+        if flavour_of_service(base_url) is AZURE:
+            found = deployment_url(base_url, request.model, "chat/completions")
+        return found or super().url(base_url, request)
+
+    def call_headers(self, key: str | None, base_url: str = "") -> dict[str, str]:
+        """See ``Dialect``."""
+        return service_headers(key, base_url)
 
     def parse_reply(self, body: bytes) -> Reply:
         return parse_reply(body)

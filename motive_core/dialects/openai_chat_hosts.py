@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
+from urllib.parse import urlsplit
 
 from motive_core.dialects.base import RequestHead
 from motive_core.ir import ChatRequest, Json
@@ -31,7 +32,8 @@ class Flavour:
     message has a member for one; where it has none, refusals are content, or nobody would see them. ``whole_calls``: a
     stream tells each tool call in one delta, with its name. ``usage`` is where a stream tells it: in a ``chunk`` of
     its own, if that is wanted; always in the ``last`` chunk of a choice; or there under ``x_groq``, and in a chunk of
-    its own if that is wanted. ``head`` is what a reply and each chunk have beside id, model and time."""
+    its own if that is wanted. ``limit`` is the name of the bound on tokens that it takes. ``head`` is what a reply and
+    each chunk have beside id, model and time."""
 
     name: str
     reasoning: Literal["reasoning_content", "reasoning", "thinking"] = "reasoning_content"
@@ -39,11 +41,12 @@ class Flavour:
     whole_calls: bool = False
     usage: Literal["chunk", "last", "x_groq"] = "chunk"
     envelope: Envelope = "openai"
+    limit: Literal["max_completion_tokens", "max_tokens"] = "max_tokens"
     head: Mapping[str, Json] = field(default_factory=lambda: _OPENAI_HEAD)
 
 
-OPENAI: Final = Flavour("")
-AZURE: Final = Flavour("azure", envelope="azure")
+OPENAI: Final = Flavour("", limit="max_completion_tokens")
+AZURE: Final = Flavour("azure", envelope="azure", limit="max_completion_tokens")
 MISTRAL: Final = Flavour(
     "mistral", reasoning="thinking", refusal=False, whole_calls=True, usage="last", envelope="mistral", head={}
 )
@@ -58,6 +61,8 @@ OPENROUTER: Final = Flavour("openrouter", reasoning="reasoning", envelope="openr
 XAI: Final = Flavour("xai", envelope="xai")
 REASONING: Final = Flavour("reasoning", reasoning="reasoning")
 """Hosts that differ in the name of the reasoning alone."""
+COMPATIBLE: Final = Flavour("compatible")
+"""What a service is asked in whose host is not known: all of them take OpenAI's first names, few the newer ones."""
 
 _HOSTS: Final[Mapping[str, Flavour]] = {
     ".openai.azure.com": AZURE,
@@ -84,20 +89,41 @@ _AGENTS: Final[Mapping[str, Flavour]] = {
 }
 """By what a User-Agent has in it: ``speakeasy-sdk/python ... mistralai``, ``ai-sdk/mistral``, ``AsyncGroq/Python``."""
 
-_FLAVOURS: Final = {one.name: one for one in (OPENAI, AZURE, MISTRAL, GROQ, OPENROUTER, XAI, REASONING)}
+_FLAVOURS: Final = {one.name: one for one in (OPENAI, AZURE, MISTRAL, GROQ, OPENROUTER, XAI, REASONING, COMPATIBLE)}
+
+
+def _flavour_at(host: str) -> Flavour | None:
+    host = f".{host.lower().rstrip('.')}"
+    return next((flavour for end, flavour in _HOSTS.items() if host.endswith(end)), None)
 
 
 def flavour_of(head: RequestHead) -> Flavour:
     """The flavour that this client expects."""
-    host = f".{head.host.lower().rstrip('.')}"
-    for end, flavour in _HOSTS.items():
-        if host.endswith(end):
-            return flavour
+    if (flavour := _flavour_at(head.host)) is not None:
+        return flavour
     agent = head.headers.get("user-agent", "").lower()
     for mark, flavour in _AGENTS.items():
         if mark in agent:
             return flavour
     return AZURE if "api-key" in head.headers or "/openai/deployments" in head.path else OPENAI
+
+
+def flavour_of_service(base_url: str) -> Flavour:
+    """The flavour that a service at this base URL speaks."""
+    parts = urlsplit(base_url)
+    host = parts.hostname or ""
+    if (flavour := _flavour_at(host)) is not None:
+        return flavour
+    if "/openai/deployments" in parts.path:
+        return AZURE
+    return OPENAI if host.endswith(".openai.com") else COMPATIBLE
+
+
+def service_headers(key: str | None, base_url: str) -> dict[str, str]:
+    """Headers of a call to a service at this base URL."""
+    if not key:
+        return {}
+    return {"api-key": key} if flavour_of_service(base_url) is AZURE else {"authorization": f"Bearer {key}"}
 
 
 def flavour_for(request: ChatRequest) -> Flavour:

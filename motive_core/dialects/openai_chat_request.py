@@ -5,6 +5,7 @@ Owns what ``openai_chat`` says of requests. Knows no event and no reply.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final, Literal
 
 from motive_core.dialects.fields import Malformed, loads, member, optional, rest, typed, without_null
@@ -250,7 +251,10 @@ def render_request(request: ChatRequest, flavour: Flavour) -> dict[str, Json]:
     extra = dict(request.extra) if own else {}
     # Reasoning in a content is rendered by its part, so that of others goes where most hosts have it.
     reasoning = "reasoning" if flavour.reasoning == "reasoning" else "reasoning_content"
-    messages = [one for said in request.messages for one in render_message(said, own=own, reasoning=reasoning)]
+    spoken = request.messages
+    if not own and flavour.limit == "max_tokens":  # who has not the newer name of that, has no developers either
+        spoken = tuple([replace(one, role="system") if one.role == "developer" else one for one in spoken])
+    messages = [one for said in spoken for one in render_message(said, own=own, reasoning=reasoning)]
     body: dict[str, Json] = {"model": request.model, "messages": messages}
     if request.stream:
         body["stream"] = True
@@ -260,7 +264,8 @@ def render_request(request: ChatRequest, flavour: Flavour) -> dict[str, Json]:
         body["parallel_tool_calls"] = request.parallel_tool_calls
     if request.response_format is not None:
         body["response_format"] = _render_format(request.response_format, own=own)
-    body |= render_sampling(request.sampling, extra, "max_completion_tokens")
+    # What came in this dialect goes on by the name that it came by.
+    body |= render_sampling(request.sampling, extra, "max_completion_tokens" if own else flavour.limit)
     if request.n != 1:
         body["n"] = request.n
     return body | extra

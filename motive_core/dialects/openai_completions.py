@@ -21,13 +21,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from motive_core.dialects.base import NO_HEAD, Decoder, Dialect, Encoder, ModelInfo, RequestHead
 from motive_core.dialects.fields import TYPE_NAMES, Malformed, dumps, loads, optional, rest, typed
-from motive_core.dialects.openai_azure import deployment_of, deployment_target
+from motive_core.dialects.openai_azure import deployment_of, deployment_target, deployment_url
 from motive_core.dialects.openai_chat import OpenAIChat
-from motive_core.dialects.openai_chat_hosts import AZURE, MISTRAL, OPENAI, Flavour, flavour_of
+from motive_core.dialects.openai_chat_hosts import (
+    AZURE,
+    MISTRAL,
+    OPENAI,
+    Flavour,
+    flavour_of,
+    flavour_of_service,
+    service_headers,
+)
 from motive_core.dialects.openai_chat_parts import bad_request
 from motive_core.dialects.openai_chat_request import (
     parse_count,
@@ -61,6 +70,7 @@ class OpenAICompletions(Dialect):
     name = NAME
     default_service = "https://api.openai.com"
     base_path = "/v1"
+    base_has_path = True
     reply_prefix = "cmpl-"
     endpoints = (
         "POST /v1/completions",
@@ -96,6 +106,25 @@ class OpenAICompletions(Dialect):
         if own and request.variant == FIM:
             return "/v1/fim/completions"
         return deployment_target(request.model, "completions") if own and request.variant == AZURE.name else _PATH
+
+    def asked_of(self, base_url: str, request: ChatRequest) -> ChatRequest:
+        """See ``Dialect``. A service that tells the usage without being asked may refuse to be asked."""
+        flavour = flavour_of_service(base_url)
+        # Filling in the middle is a call of its own with Mistral only.
+        variant = FIM if flavour is MISTRAL and request.variant == FIM else flavour.name
+        usage = request.include_usage and flavour.usage != "last"
+        return replace(request, variant=variant, include_usage=usage)
+
+    def url(self, base_url: str, request: ChatRequest) -> str:
+        """See ``Dialect``."""
+        found = None
+        if flavour_of_service(base_url) is AZURE:
+            found = deployment_url(base_url, request.model, "completions")
+        return found or super().url(base_url, request)
+
+    def call_headers(self, key: str | None, base_url: str = "") -> dict[str, str]:
+        """See ``Dialect``."""
+        return service_headers(key, base_url)
 
     def parse_reply(self, body: bytes) -> Reply:
         return parse_reply(body)

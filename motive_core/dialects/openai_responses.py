@@ -40,6 +40,7 @@ from motive_core.dialects.base import (
 )
 from motive_core.dialects.fields import Malformed, dumps
 from motive_core.dialects.openai_chat import OpenAIChat
+from motive_core.dialects.openai_chat_hosts import AZURE, flavour_of_service, service_headers
 from motive_core.dialects.openai_chat_parts import bad_request
 from motive_core.dialects.openai_chat_reply import error_object
 from motive_core.dialects.openai_responses_contents import NAME
@@ -61,6 +62,7 @@ class OpenAIResponses(Dialect):
     name = NAME
     default_service = "https://api.openai.com"
     base_path = "/v1"
+    base_has_path = True
     reply_prefix = "resp_"
     endpoints = (
         "POST /v1/responses",
@@ -88,6 +90,17 @@ class OpenAIResponses(Dialect):
 
     def target(self, request: ChatRequest) -> str:
         return "/v1/responses"
+
+    def url(self, base_url: str, request: ChatRequest) -> str:
+        """See ``Dialect``. Azure has it in its newer API, where the model is a deployment."""
+        base_url = base_url.rstrip("/")
+        if flavour_of_service(base_url) is AZURE and not base_url.endswith("/v1"):
+            base_url = f"{base_url.removesuffix('/openai')}/openai/v1"
+        return super().url(base_url, request)
+
+    def call_headers(self, key: str | None, base_url: str = "") -> dict[str, str]:
+        """See ``Dialect``."""
+        return service_headers(key, base_url)
 
     def parse_reply(self, body: bytes) -> Reply:
         return parse_reply(body)

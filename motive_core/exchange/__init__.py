@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from motive_core.exchange.exchange import Ending, Exchange, Listener, Policy, session_header
+from motive_core.exchange.handed import Handed
 from motive_core.exchange.live import Answered, Events, Garbage, ReplyEvents, Severed, SeveredError, Spoken
 from motive_core.exchange.port import Port, ServiceReply
 from motive_core.exchange.speech import Beat, Speech, tokens
@@ -16,6 +17,7 @@ __all__ = [
     "Events",
     "Exchange",
     "Garbage",
+    "Handed",
     "Listener",
     "Policy",
     "Port",

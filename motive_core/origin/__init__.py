@@ -5,5 +5,6 @@ from __future__ import annotations
 from motive_core.origin.app import Site, make_app
 from motive_core.origin.server import OriginServer
 from motive_core.origin.streams import Streams
+from motive_core.origin.teller import Teller
 
-__all__ = ["OriginServer", "Site", "Streams", "make_app"]
+__all__ = ["OriginServer", "Site", "Streams", "Teller", "make_app"]

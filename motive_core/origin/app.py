@@ -1,4 +1,4 @@
-"""The web application of the origin: promoted replies, health and administration.
+"""The web application of the origin: health and administration.
 
 Owns paths, methods and JSON. What it tells comes from a ``Site``; it knows no session and no proxy. Every call must
 carry the origin's secret: the port is open to every process of this machine, and only the proxy may use it. The proxy
@@ -14,12 +14,11 @@ from typing import Any, Final, Protocol
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from motive_core.access import is_operators
 from motive_core.dialects.base import RequestHead
-from motive_core.origin.streams import Streams
 
 SECRET_HEADER: Final = "x-motive-origin"
 RANK_HEADER: Final = "x-motive-rank"
@@ -53,7 +52,7 @@ class Site(Protocol):
         ...
 
 
-def make_app(site: Site, streams: Streams, secret: str) -> Starlette:
+def make_app(site: Site, secret: str) -> Starlette:
     """The application. ``secret`` must be in ``x-motive-origin`` of every call."""
 
     def head_of(request: Request) -> RequestHead:
@@ -66,14 +65,6 @@ def make_app(site: Site, streams: Streams, secret: str) -> Starlette:
             request.url.query,
             headers,
         )
-
-    async def promoted(request: Request) -> Response:
-        # Who asks is not said of a flow that fetches its own reply: nobody else is to have it.
-        reply = streams.take(request.path_params["token"]) if RANK_HEADER not in request.headers else None
-        if reply is None:
-            raise HTTPException(404)
-        reply.on_fetch()
-        return StreamingResponse(reply.chunks, headers=dict(reply.headers))
 
     async def health(request: Request) -> Response:
         told = dict(await site.health())
@@ -102,7 +93,6 @@ def make_app(site: Site, streams: Streams, secret: str) -> Starlette:
 
     app = Starlette(
         routes=[
-            Route("/p/{token}", promoted),
             Route("/health", health),
             Route("/v1/health", health),
             Route("/metrics", metrics),

@@ -18,9 +18,13 @@ from starlette.applications import Starlette
 
 from motive_core.errors import UpstreamError
 from motive_core.exchange import SeveredError
+from motive_core.origin.streams import Streams
+from motive_core.origin.teller import Teller
 
 _START_TIMEOUT_S = 10.0
 _STOP_TIMEOUT_S = 2.0
+_TELLER_STOP_TIMEOUT_S = 0.5
+"""What is being told was cut before: this is for its last bytes."""
 
 
 class _Server(uvicorn.Server):
@@ -36,12 +40,14 @@ def _is_defect(record: logging.LogRecord) -> bool:
 
 
 class OriginServer:
-    """``make`` builds the application for a secret that only this process knows."""
+    """``make`` builds the application for a secret that only this process knows. Replies of ``streams`` are told at an
+    address of their own, ``teller.address``."""
 
-    def __init__(self, make: Callable[[str], Starlette]) -> None:
+    def __init__(self, make: Callable[[str], Starlette], streams: Streams) -> None:
         logging.getLogger("uvicorn.error").addFilter(_is_defect)
         self.secret = secrets.token_urlsafe(24)
         self._make = make
+        self.teller = Teller(streams, self.secret)
         self._server: _Server | None = None
         self._task: asyncio.Task[None] | None = None
         self.address: tuple[str, int] | None = None
@@ -75,6 +81,7 @@ class OriginServer:
         except BaseException:
             listener.close()
             raise
+        await self.teller.start()
         address = listener.getsockname()
         self.address = (address[0], address[1])
 
@@ -83,6 +90,7 @@ class OriginServer:
         if self._server is None or self._task is None:
             return
         self.address = None
+        await self.teller.stop(_TELLER_STOP_TIMEOUT_S)
         self._server.should_exit = True
         try:
             async with asyncio.timeout(_STOP_TIMEOUT_S + 1.0):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from motive_core.upstream.ask import Upstream, whole
-from motive_core.upstream.http import Http, HttpUpstream
+from motive_core.upstream.ask import Begun, Upstream, whole
+from motive_core.upstream.connections import Http
+from motive_core.upstream.http import HttpUpstream
 from motive_core.upstream.own import OwnService
 from motive_core.upstream.settings import Endpoint
 
-__all__ = ["Endpoint", "Http", "HttpUpstream", "OwnService", "Upstream", "whole"]
+__all__ = ["Begun", "Endpoint", "Http", "HttpUpstream", "OwnService", "Upstream", "whole"]

@@ -7,7 +7,7 @@ import pytest
 from starlette.applications import Starlette
 
 from motive_core.gateway import Gateway
-from motive_core.origin import Streams, make_app
+from motive_core.origin import make_app
 from tests.core.test_gateway import Clock, config
 
 SECRET = {"x-motive-origin": "s"}
@@ -20,7 +20,7 @@ def gateway() -> Gateway:
 
 @pytest.fixture
 def app(gateway: Gateway) -> Starlette:
-    return make_app(gateway, Streams(gateway.clock), "s")
+    return make_app(gateway, "s")
 
 
 async def get(app: Starlette, path: str, headers: dict[str, str] = SECRET) -> httpx.Response:

@@ -260,3 +260,31 @@ class TestOwnSecrets:
         assert set(asked.own_secrets(head(x_auth="of-the-app"), forward=True)) == set()
         assert set(asked.own_secrets(head(x_auth=GAME), forward=True)) == {"x-auth"}
         assert set(asked.own_secrets(head(x_auth="wrong"), forward=False)) == {"x-auth", "x-admin-token"}
+
+
+class TestWithoutSecrets:
+    @pytest.mark.parametrize("forward", [False, True])
+    @pytest.mark.parametrize(
+        ("headers", "place"),
+        [
+            ({"authorization": f"Bearer {ALICE}"}, "authorization"),
+            ({"authorization": f"Bearer {TOKEN}"}, "authorization"),
+            ({"authorization": SIGNED}, "authorization"),
+            ({"x_api_key": ALICE}, "x-api-key"),
+            ({"x_motive_key": "whatever"}, "x-motive-key"),
+            ({"x_admin_token": TOKEN}, "x-admin-token"),
+        ],
+    )
+    def test_ours_are_taken_out_and_others_stay(self, headers: dict[str, str], place: str, *, forward: bool) -> None:
+        asked = head(**{"api_key": "sk-of-the-vendor", "x_other": "1", **headers})
+        left = guard(**ACCESS).without_secrets(asked, forward=forward)
+        assert asked.headers.keys() - left.headers.keys() == {place}
+        assert (left.method, left.path, left.query) == (asked.method, asked.path, asked.query)
+
+    def test_the_query(self) -> None:
+        asked = head(path=f"/v1beta/models/m:generateContent?alt=sse&%6bey={ALICE}&token={TOKEN}&x=1")
+        assert guard(**ACCESS).without_secrets(asked, forward=False).query == "alt=sse&x=1"
+
+    def test_a_head_without_ours_is_the_same(self) -> None:
+        asked = head(authorization="Bearer sk-of-the-vendor")
+        assert guard(**ACCESS).without_secrets(asked, forward=True) == asked

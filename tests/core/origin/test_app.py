@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from motive_core.dialects import RequestHead
-from motive_core.origin import Streams, make_app
+from motive_core.origin import make_app
 
 SECRET = {"x-motive-origin": "the-secret"}
 OPERATOR = {**SECRET, "x-motive-rank": "operator"}
@@ -35,19 +35,14 @@ class Told:
 
 
 @pytest.fixture
-def streams() -> Streams:
-    return Streams(lambda: 0.0)
-
-
-@pytest.fixture
-async def client(streams: Streams) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(make_app(Told(), streams, "the-secret"))
+async def client() -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(make_app(Told(), "the-secret"))
     async with httpx.AsyncClient(transport=transport, base_url="http://origin") as made:
         yield made
 
 
 @pytest.mark.parametrize("headers", [{}, {"x-motive-origin": "wrong"}, {"x-motive-rank": "operator"}])
-@pytest.mark.parametrize("path", ["/health", "/admin/sessions", "/p/token", "/nothing"])
+@pytest.mark.parametrize("path", ["/health", "/admin/sessions", "/nothing"])
 async def test_only_the_proxy_is_served(client: httpx.AsyncClient, path: str, headers: dict[str, str]) -> None:
     assert (await client.get(path, headers=headers)).status_code == 403
 
@@ -76,14 +71,3 @@ async def test_a_stranger_learns_whether_it_is_up(client: httpx.AsyncClient) -> 
     stranger = {**SECRET, "x-motive-rank": "stranger"}
     assert (await client.get("/health", headers=stranger)).json() == {"status": "ok"}
     assert (await client.get("/v1/health", headers=OPERATOR)).json() == {"status": "ok", "held": 7}
-
-
-async def test_a_reply_is_for_the_flow_that_waits_for_it(client: httpx.AsyncClient, streams: Streams) -> None:
-    async def chunks() -> AsyncIterator[bytes]:
-        yield b"words"
-
-    token = streams.offer({}, chunks(), lambda: None)
-    for rank in ("operator", "client", "stranger"):
-        assert (await client.get(f"/p/{token}", headers={**SECRET, "x-motive-rank": rank})).status_code == 404
-    assert (await client.get(f"/p/{token}", headers=SECRET)).content == b"words"
-    assert (await client.get(f"/p/{token}", headers=SECRET)).status_code == 404

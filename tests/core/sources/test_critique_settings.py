@@ -143,7 +143,7 @@ def endpoints(monkeypatch: pytest.MonkeyPatch) -> list[Endpoint]:
             super().__init__(endpoint, http)
             self._of = endpoint
 
-        async def ask(self, request: ChatRequest) -> Reply:
+        async def ask(self, request: ChatRequest, headers: Mapping[str, str] | None = None) -> Reply:
             made.append(self._of)
             return Reply("", "", (Choice((TextPart("there"),)),))
 
