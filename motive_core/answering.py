@@ -11,7 +11,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Literal
 
 from motive_core.errors import HoldTimeoutError, InternalError, MotiveError, UpstreamError
 from motive_core.estimate import estimate_usage
@@ -21,6 +21,7 @@ from motive_core.exchange import (
     Exchange,
     Garbage,
     Handed,
+    Policy,
     ReplyEvents,
     Severed,
     SeveredError,
@@ -104,10 +105,10 @@ class Answering:
         if over is not None:
             limit, error = over
             self._metrics.limit_hit(limit)
-            if decision.rules.can_pass and (exchange.listener == "forward" or decision.rules.on_full == "pass"):
+            if exchange.listener == "forward":
                 exchange.pass_on()
             else:
-                exchange.fail(error)
+                self._instead(exchange, "full", decision.rules.on_full, error)
             return
         self.take(exchange, decision.source, deadline_s=decision.rules.hold_timeout_s, retry=retry)
 
@@ -127,17 +128,9 @@ class Answering:
             work.task = task
 
     async def _work(self, exchange: Exchange, work: _Work, deadline_s: float | None, *, retry: bool) -> None:
-        call = Call(
-            exchange.request,
-            exchange.head,
-            exchange.exchange,
-            exchange.session,
-            exchange.arrived_at,
-            _own_service(exchange),
-            client=exchange.credential or exchange.limited_as,
-            retry=retry,
-            answer_by=self._world.clock() + deadline_s if deadline_s is not None else None,
-        )
+        call = _call_of(exchange)
+        call.retry = retry
+        call.answer_by = self._world.clock() + deadline_s if deadline_s is not None else None
         deadline = asyncio.timeout(deadline_s)
 
         def hush() -> None:
@@ -155,11 +148,11 @@ class Answering:
                         work.events = answered
                         said = await _collected(answered)
             except TimeoutError:
-                self._late(exchange)
+                late = HoldTimeoutError("The source did not answer in time.")
+                self._instead(exchange, "timeout", exchange.late, late)
                 return
             exchange.decided_at = self._world.clock()
-            more = {name: value for name, value in call.headers.items() if name not in NO_HEADERS}
-            exchange.extra_headers = {**exchange.extra_headers, **more}
+            _tell_headers(exchange, call)
             await self._send(exchange, work, said, call.pieces)
         except SeveredError as severed:
             exchange.sever(reset=severed.reset)
@@ -183,18 +176,20 @@ class Answering:
             await events.aclose()
             await said.aclose()  # that one has not begun, so it closes nothing
 
-    def _late(self, exchange: Exchange) -> None:
-        """A source did not answer in time: the route says what becomes of its call."""
-        name = exchange.stand_ins.pop("timeout", None)
-        if name is not None and name in self._sources:
+    def _instead(
+        self, exchange: Exchange, policy: Policy, word: Literal["pass", "fallback", "error"], error: MotiveError
+    ) -> None:
+        """End a call that its source does not answer as its route says: by another source if it names one, else by
+        ``word``."""
+        if (name := exchange.stand_ins.pop(policy, None)) is not None:
             self._forget(exchange)
             self.take(exchange, name)
-        elif exchange.late == "pass":
+        elif word == "pass" and _own_service(exchange) is not None:
             exchange.pass_on()
-        elif exchange.late == "fallback":
+        elif word == "fallback":
             exchange.fall_back()
         else:
-            exchange.fail(HoldTimeoutError("The source did not answer in time."))
+            exchange.fail(error)
 
     # Replies that somebody sees before the app does
 
@@ -207,7 +202,7 @@ class Answering:
         made = self._sources.get(name or "")
         if made is None:  # the configuration has changed since the call came
             raise InternalError(f"There is no source {name!r} any more.")
-        call = Call(exchange.request, exchange.head, exchange.exchange, exchange.session, exchange.arrived_at, own)
+        call = _call_of(exchange)
         made.calls += 1
         try:
             answered = await made.source.answer(call)
@@ -215,8 +210,7 @@ class Answering:
         finally:
             made.calls -= 1
             self._close_if_idle(made)
-        more = {name: value for name, value in call.headers.items() if name not in NO_HEADERS}
-        exchange.extra_headers = {**exchange.extra_headers, **more}
+        _tell_headers(exchange, call)
         return _as_its_own(exchange, reply)
 
     # What became of a call
@@ -265,6 +259,25 @@ class Answering:
             await _close(made.source)
 
 
+def _call_of(exchange: Exchange) -> Call:
+    """What a source is asked."""
+    return Call(
+        exchange.request,
+        exchange.head,
+        exchange.exchange,
+        exchange.session,
+        exchange.arrived_at,
+        _own_service(exchange),
+        client=exchange.credential or exchange.limited_as,
+    )
+
+
+def _tell_headers(exchange: Exchange, call: Call) -> None:
+    """Let the reply have the headers that its source wants in its head."""
+    more = {name: value for name, value in call.headers.items() if name not in NO_HEADERS}
+    exchange.extra_headers = {**exchange.extra_headers, **more}
+
+
 def _own_service(exchange: Exchange) -> OwnService | None:
     """The real service that a call was meant for, if there is one."""
     if exchange.service is None and exchange.listener != "forward":
@@ -282,13 +295,17 @@ async def _close(source: Source) -> None:
 
 def _as_its_own(exchange: Exchange, reply: Reply) -> Reply:
     """A source's reply as one to this call: of the model that was asked for, with an id and with usage."""
-    own_id = reply.dialect == exchange.dialect.name and reply.reply_id
+    return replace(_named(exchange, reply), usage=reply.usage or estimate_usage(exchange.request, reply.choices))
+
+
+def _named[Said: (Reply, Started)](exchange: Exchange, said: Said) -> Said:
+    """The same with this call's model, and an id that its client knows for one."""
+    own_id = said.dialect == exchange.dialect.name and said.reply_id
     return replace(
-        reply,
-        reply_id=reply.reply_id if own_id else f"{exchange.dialect.reply_prefix}{exchange.exchange}",
+        said,
+        reply_id=said.reply_id if own_id else f"{exchange.dialect.reply_prefix}{exchange.exchange}",
         model=exchange.request.model,
-        created=reply.created or int(exchange.arrived_at),
-        usage=reply.usage or estimate_usage(exchange.request, reply.choices),
+        created=said.created or int(exchange.arrived_at),
     )
 
 
@@ -305,6 +322,8 @@ async def _collected(events: Events) -> Reply | _Spoilt:
                         return _Spoilt(collector.reply(), event)
                     case _:
                         collector.add(event)
+    if not collector.complete:
+        raise UpstreamError("The reply ended before it was complete.")
     return collector.reply()
 
 
@@ -336,7 +355,7 @@ async def _told(exchange: Exchange, events: Events) -> Events:
                         told.append(event)
                         continue
                     case Started():
-                        told.append(started := _started(exchange, event))
+                        told.append(started := _named(exchange, event))
                         collector.add(started)
                         continue
                     case Finished():
@@ -352,13 +371,3 @@ async def _told(exchange: Exchange, events: Events) -> Events:
                 collector.add(event)
                 told.append(event)
             yield told
-
-
-def _started(exchange: Exchange, event: Started) -> Started:
-    own_id = event.dialect == exchange.dialect.name and event.reply_id
-    return replace(
-        event,
-        reply_id=event.reply_id if own_id else f"{exchange.dialect.reply_prefix}{exchange.exchange}",
-        model=exchange.request.model,
-        created=event.created or int(exchange.arrived_at),
-    )

@@ -18,7 +18,7 @@ from pydantic_core import ErrorDetails
 from motive_core.config.hashed import SECRET_ERROR
 from motive_core.config.models import Config, Route
 from motive_core.config.source import Tree, dotted, parse, resolve
-from motive_core.config.sources import ANSWERS, POLICIES, POLICY_SETTINGS, RESERVED, with_sources
+from motive_core.config.sources import ANSWERS, POLICIES, RESERVED, with_sources
 from motive_core.config.variables import override, unknown_variables
 from motive_core.errors import ConfigError
 from motive_core.sources import KINDS
@@ -90,7 +90,7 @@ def _check_routes(config: Config) -> None:
                 raise ConfigError(dotted(("routes", index, setting)), why)
     _check_sources(config)
     for index, route in enumerate(config.routes):
-        for setting in ("on_timeout", "on_lost", "on_full"):
+        for setting in POLICIES:
             if getattr(route, setting) == "fallback" and route.fallback is None:
                 raise ConfigError(dotted(("routes", index, setting)), "the route has no fallback to answer with")
 
@@ -101,12 +101,9 @@ def _check_sources(config: Config) -> None:
         if name in RESERVED:
             raise ConfigError(dotted(("sources", name)), "a source cannot be called so: the word has another meaning")
     for index, route in enumerate(config.routes):
-        for setting in ("answer", *POLICY_SETTINGS):
+        for setting, words in {"answer": ANSWERS, **POLICIES}.items():
             named = getattr(route, setting)
-            words = ANSWERS if setting == "answer" else POLICIES
-            if named is None or named in config.sources or (named in words and (named, setting) != ("wait", "on_lost")):
-                continue
-            if named == "wait" and setting == "on_lost":
+            if named is None or named in words or named in config.sources:
                 continue
             near = difflib.get_close_matches(named, [*words, *KINDS, *config.sources], n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
@@ -125,7 +122,7 @@ def _check_review(config: Config, index: int, route: Route) -> None:
             if setting in route.model_fields_set and getattr(route, setting) is not None:
                 raise ConfigError(dotted(("routes", index, setting)), "this is for `answer: review`")
         return
-    for setting in POLICY_SETTINGS:
+    for setting in POLICIES:
         if setting in route.model_fields_set and getattr(route, setting) is not None:
             why = "what nobody reviews goes on as the service said it: this is for `answer: pair`"
             raise ConfigError(dotted(("routes", index, setting)), why)
@@ -167,7 +164,7 @@ def _why(error: ErrorDetails) -> str:
         case _:
             why = error["msg"]
     given = error["input"]
-    if error["loc"][:1] and error["loc"][0] in _SECRET_SECTIONS:
+    if error["loc"] and error["loc"][0] in _SECRET_SECTIONS:
         return why  # a secret in the wrong place is one, too
     if isinstance(given, str | int | float) or given is None:
         shown = "null" if given is None else repr(given)

@@ -10,12 +10,15 @@ from typing import Any, Final
 
 from motive_core.sources import KINDS
 
-RESERVED: Final = ("pair", "review", "pass", "reject", "error", "fallback", "wait", "joined", "always")
-"""Words that a route has another meaning for."""
-
 ANSWERS: Final = ("pair", "review", "pass", "reject")
-POLICIES: Final = ("pass", "fallback", "error", "wait")
-POLICY_SETTINGS: Final = ("on_timeout", "on_lost", "on_full")
+POLICIES: Final[Mapping[str, tuple[str, ...]]] = {
+    "on_timeout": ("pass", "fallback", "error"),
+    "on_lost": ("pass", "fallback", "error", "wait"),
+    "on_full": ("pass", "fallback", "error"),
+}
+"""By setting, what it may be beside the name of a source."""
+RESERVED: Final = frozenset({*ANSWERS, *(word for words in POLICIES.values() for word in words), "joined", "always"})
+"""Words that a route has another meaning for."""
 
 
 def with_sources(
@@ -51,6 +54,6 @@ def _named(routes: Any) -> Iterator[str]:
     """The words by which routes may name a source."""
     for route in routes if isinstance(routes, list) else ():
         if isinstance(route, dict):
-            for setting in ("answer", "draft", *POLICY_SETTINGS):
+            for setting in ("answer", "draft", *POLICIES):
                 if isinstance(name := route.get(setting), str):
                     yield name

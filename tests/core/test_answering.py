@@ -241,6 +241,41 @@ async def test_a_stream_without_an_end_is_an_error(gateway: Gateway, last: list[
     await gateway.delivered(app.exchanges[0])
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_words_without_an_end_are_no_whole_reply(gateway: Gateway, stream: bool) -> None:
+    async def script(_: Call) -> Answered:
+        return said(BEGINNING, delta("one "))
+
+    answered_by(gateway, script)
+    app = Client(gateway, "app")
+    port = await ended(await app.say("?", stream=stream))
+    if stream:
+        with pytest.raises(Exception, match="before it was complete"):
+            await streamed(port)
+    else:
+        assert code(port) == (502, "upstream_failed")
+    assert app.exchanges[0] is not None
+    await gateway.delivered(app.exchanges[0])
+
+
+async def test_a_draft_is_asked_for_the_client_that_calls(gateway: Gateway) -> None:
+    asked: list[str] = []
+
+    async def script(call: Call) -> Answered:
+        asked.append(call.client)
+        return reply("x")
+
+    answered_by(gateway, script)
+    app = Client(gateway, "app", headers={"authorization": "Bearer sk-1"})
+    await app.say("?")
+    exchange = app.exchanges[0]
+    assert exchange is not None
+    exchange.stand_ins["pass"] = "mock"
+    await gateway.answering.draft(exchange)
+    assert len(asked) == 2 and asked[0] == asked[1] != ""
+    await gateway.delivered(exchange)
+
+
 async def test_a_severed_stream_ends_without_a_word(gateway: Gateway) -> None:
     async def script(_: Call) -> Answered:
         return said(BEGINNING, [*delta("one "), Severed(), *delta("two")])
@@ -434,6 +469,43 @@ async def test_a_source_may_ask_the_real_service_with_the_calls_own_body() -> No
     assert asked[0].reply_id == json.loads(port.body)["id"] == "chatcmpl-1"
     assert exchange is not None and app is not None
     await gateway.delivered(exchange)
+
+
+@pytest.mark.parametrize(
+    ("policy", "told"),
+    [
+        ({}, (503, "too_many_held")),
+        ({"on_full": "fallback", "fallback": "Too many."}, "Too many."),
+        ({"on_full": "spare"}, "Spare."),
+        ({"on_full": "pass", "service": "https://real.example"}, "pass"),
+    ],
+)
+async def test_a_call_over_the_limit_ends_by_its_routes_policy(policy: dict[str, Any], told: object) -> None:
+    sources = {"mock": {"kind": "mock"}, "spare": {"kind": "mock", "text": "Spare."}}
+    gateway = Gateway(Config.model_validate(routes(**policy) | {"sources": sources, "limits": {"max_held": 1}}))
+    Scripted.scripts["mock"] = for_ever
+    gateway.answering.configure({**gateway.config.sources, "mock": Scripted(script="mock")})
+    app = Client(gateway, "app")
+    await app.say("?")
+    port = await ended(await app.say("!"))
+    if told == "pass":
+        assert port.told == ["pass"] and port.service == "https://real.example"
+    else:
+        assert (heard(port) if isinstance(told, str) else code(port)) == told
+    gateway.shut_down()
+    await gateway.close()
+
+
+async def test_a_late_source_without_a_service_to_pass_to_is_an_error() -> None:
+    """Another dialect has one, so the configuration is right."""
+    settings = routes(hold_timeout_s=0.01, on_timeout="pass") | {"services": {"cohere-chat": "https://real.example"}}
+    gateway = Gateway(Config.model_validate(settings | {"sources": {"mock": {"kind": "mock"}}}))
+    answered_by(gateway, for_ever)
+    app = Client(gateway, "app")
+    assert code(await ended(await app.say("?"))) == (504, "hold_timeout")
+    assert app.exchanges[0] is not None
+    await gateway.delivered(app.exchanges[0])
+    await gateway.close()
 
 
 async def test_calls_of_sources_count_as_held() -> None:
