@@ -22,7 +22,7 @@ from motive_core.background import BackgroundTable
 from motive_core.clients import FORWARDED_HEADER, TrustedProxies, limited_as
 from motive_core.config import Config, Hashed, encodable
 from motive_core.content import check_values, decode_body
-from motive_core.dialects import DIALECTS, Dialect, ModelInfo, RequestHead
+from motive_core.dialects import DIALECTS, Dialect, ModelInfo, RequestHead, dialect_of
 from motive_core.errors import (
     InternalError,
     MotiveError,
@@ -184,7 +184,7 @@ class Gateway:
     @staticmethod
     def dialect_of(head: RequestHead) -> Dialect | None:
         """The dialect of a chat call; None for any other request."""
-        return next((dialect.for_client(head) for dialect in DIALECTS if dialect.matches(head)), None)
+        return dialect_of(head)
 
     @staticmethod
     def spoken_by(head: RequestHead) -> Dialect:

@@ -10,7 +10,7 @@ from typing import Final
 
 from mitmproxy import http
 
-from motive_core.dialects import DIALECTS, Decoder
+from motive_core.dialects import Decoder, dialect_of
 from motive_core.errors import FramingError
 from motive_core.stream import Failed, Finished, PartDelta
 from motive_shell.heads import head_of
@@ -56,9 +56,11 @@ def watched(flow: http.HTTPFlow) -> FirstWords | bool:
         or response.headers.get("content-encoding", "identity") != "identity"
     ):
         return True
-    kind = response.headers.get("content-type", "").lower()
-    if not any(word in kind for word in _STREAMS):
-        return True
-    head = head_of(flow.request)
-    dialect = next((one for one in DIALECTS if one.matches(head)), None)
+    dialect = dialect_of(head_of(flow.request)) if is_stream(response) else None
     return FirstWords(flow, dialect.decoder()) if dialect is not None else True
+
+
+def is_stream(response: http.Response) -> bool:
+    """Whether a reply says that it is a stream of some dialect."""
+    kind = response.headers.get("content-type", "").lower()
+    return any(word in kind for word in _STREAMS)

@@ -11,12 +11,12 @@ from typing import Final
 
 from mitmproxy import contentviews, http
 
-from motive_core.dialects import DIALECTS, Dialect
+from motive_core.dialects import Dialect, dialect_of
 from motive_core.errors import FramingError, MotiveError
 from motive_core.ir import Reply
 from motive_core.readable import reply_as_text, request_as_text
 from motive_core.stream import Collector, Failed, PartDelta
-from motive_shell.first_words import FIRST_TOKEN
+from motive_shell.first_words import FIRST_TOKEN, is_stream
 from motive_shell.heads import head_of
 
 _PRIORITY: Final = 10.0
@@ -31,7 +31,7 @@ class LLM(contentviews.Contentview):
 
     def render_priority(self, data: bytes, metadata: contentviews.Metadata) -> float:
         """Whether this is what is shown unless the user chooses."""
-        message, dialect = metadata.http_message, dialect_of(metadata)
+        message, dialect = metadata.http_message, dialect_for(metadata)
         if dialect is None or not data:
             return -1.0
         if isinstance(message, http.Response) and message.status_code != 200:
@@ -40,7 +40,7 @@ class LLM(contentviews.Contentview):
 
     def prettify(self, data: bytes, metadata: contentviews.Metadata) -> str:
         """The text. Raises ``ValueError`` for what is none of these; mitmproxy shows it as it is then."""
-        dialect = dialect_of(metadata)
+        dialect = dialect_for(metadata)
         flow = metadata.flow
         if dialect is None or not isinstance(flow, http.HTTPFlow):
             raise ValueError("no LLM call")
@@ -52,13 +52,12 @@ class LLM(contentviews.Contentview):
             raise ValueError(str(error)) from error
 
 
-def dialect_of(metadata: contentviews.Metadata) -> Dialect | None:
+def dialect_for(metadata: contentviews.Metadata) -> Dialect | None:
     """The dialect of the call that a message belongs to."""
     flow = metadata.flow
     if not isinstance(flow, http.HTTPFlow) or metadata.http_message is None:
         return None
-    head = head_of(flow.request)
-    return next((dialect.for_client(head) for dialect in DIALECTS if dialect.matches(head)), None)
+    return dialect_of(head_of(flow.request))
 
 
 def reply_text(dialect: Dialect, data: bytes, flow: http.HTTPFlow) -> str:
@@ -72,8 +71,7 @@ def reply_text(dialect: Dialect, data: bytes, flow: http.HTTPFlow) -> str:
 
 
 def _is_stream(dialect: Dialect, data: bytes, flow: http.HTTPFlow) -> bool:
-    kind = flow.response.headers.get("content-type", "").lower() if flow.response is not None else ""
-    if any(word in kind for word in ("event-stream", "eventstream", "ndjson")):
+    if flow.response is not None and is_stream(flow.response):
         return True
     # Gemini's array, Ollama's lines and what a server forgot to name: as the call asked for it.
     with contextlib.suppress(MotiveError):

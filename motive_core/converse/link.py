@@ -6,15 +6,14 @@ Owns the calls of that client, with the history that a chat client would have.
 from __future__ import annotations
 
 import time
-from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Final
 
+from motive_core.converse.listening import listen
 from motive_core.converse.voices import NO_DIALECT, recent
 from motive_core.errors import UpstreamError
-from motive_core.ir import ChatRequest, Message, Reply, Sampling, TextPart
+from motive_core.ir import ChatRequest, Message, Sampling, TextPart
 from motive_core.session import Role
-from motive_core.stream import Collector, PartDelta
 from motive_core.upstream import Endpoint, Http, HttpUpstream
 
 
@@ -88,18 +87,5 @@ class Link:
         headers = {**self._endpoint.headers, **({"x-stainless-retry-count": str(attempt)} if attempt else {})}
         changes = {"headers": headers} | ({"first_token_timeout_s": timeout_s} if timeout_s is not None else {})
         answered = await HttpUpstream(self._endpoint.model_copy(update=changes), self._http).ask(request)
-        first_at = None
-        if isinstance(answered, Reply):
-            reply = answered
-        else:
-            collector = Collector()
-            async with aclosing(answered):
-                async for batch in answered:
-                    for event in batch:
-                        collector.add(event)
-                        if first_at is None and isinstance(event, PartDelta):
-                            first_at = time.perf_counter()
-            reply = collector.reply()
-        parts = reply.choices[0].parts if reply.choices else ()
-        text = "".join(part.text for part in parts if isinstance(part, TextPart))
-        return Heard(text, time.perf_counter(), first_at)
+        heard = await listen(answered)
+        return Heard(heard.text, time.perf_counter(), heard.first_at)

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from motive_core.converse.link import Link
+from motive_core.converse.listening import OnText
 from motive_core.converse.report import Reported
 from motive_core.converse.sides import MOCK, Side
 from motive_core.converse.talk import Party, converse
-from motive_core.converse.voices import OnText, Spoken, Voice
+from motive_core.converse.voices import Spoken, Voice
 from motive_core.dialects import DIALECTS
 from motive_core.upstream import Http
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from motive_core.converse.link import Heard
-from motive_core.converse.voices import OnText, Spoken
+from motive_core.converse.listening import OnText
+from motive_core.converse.voices import Spoken
 from motive_core.errors import MotiveError
 
 type Speaker = Literal["a", "b"]

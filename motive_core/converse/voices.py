@@ -7,20 +7,15 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
-from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
 
+from motive_core.converse.listening import OnText, listen
 from motive_core.converse.sides import Side
 from motive_core.errors import UpstreamError
 from motive_core.estimate import text_tokens
-from motive_core.ir import ChatRequest, Message, Reply, Sampling, TextPart
-from motive_core.stream import Collector, PartDelta
+from motive_core.ir import ChatRequest, Message, Sampling, TextPart
 from motive_core.upstream import Http, HttpUpstream
-
-type OnText = Callable[[str], None]
-"""Is told the text so far, as it comes."""
 
 NO_DIALECT: Final = ""
 """That of requests which are made here: nothing in them is of one vendor alone."""
@@ -86,27 +81,12 @@ class Voice:
             sampling=Sampling(max_tokens=_MAX_TOKENS),
             include_usage=True,
         )
-        answered = await upstream.ask(request)
-        collector, first_token_s, text = Collector(), None, ""
-        if isinstance(answered, Reply):
-            reply = answered
-        else:
-            async with aclosing(answered):
-                async for batch in answered:
-                    for event in batch:
-                        collector.add(event)
-                        if isinstance(event, PartDelta):
-                            if first_token_s is None:
-                                first_token_s = time.perf_counter() - began
-                            text += event.text
-                    if on_text is not None and text:
-                        on_text(text)
-            reply = collector.reply()
-        parts = reply.choices[0].parts if reply.choices else ()
-        text = "".join(part.text for part in parts if isinstance(part, TextPart))
-        usage = reply.usage
-        tokens = (usage.input_tokens, usage.output_tokens) if usage is not None else (0, text_tokens(text))
-        return Spoken(text, time.perf_counter() - began, first_token_s, *tokens, estimated=usage is None)
+        heard = await listen(await upstream.ask(request), on_text)
+        took_s = time.perf_counter() - began
+        first_token_s = heard.first_at - began if heard.first_at is not None else None
+        usage = heard.usage
+        tokens = (usage.input_tokens, usage.output_tokens) if usage is not None else (0, text_tokens(heard.text))
+        return Spoken(heard.text, took_s, first_token_s, *tokens, estimated=usage is None)
 
     def _own_words(self, heard: str) -> str:
         """Words of a mock: other ones each time, with what is easily lost on the way in them."""

@@ -30,6 +30,20 @@ DIALECTS: Final[tuple[Dialect, ...]] = (
 )
 """In the order in which they are asked whether a request is theirs. The last one is the envelope of last resort."""
 
+
+def dialect_of(head: RequestHead) -> Dialect | None:
+    """The dialect of a chat call, as its client expects it; None for any other request."""
+    return next((dialect.for_client(head) for dialect in DIALECTS if dialect.matches(head)), None)
+
+
+def dialect_named(name: str) -> Dialect:
+    """The dialect of this name. Raises ``KeyError``."""
+    for dialect in DIALECTS:
+        if dialect.name == name:
+            return dialect
+    raise KeyError(name)
+
+
 __all__ = [
     "DIALECTS",
     "Decoder",
@@ -40,4 +54,6 @@ __all__ = [
     "RequestHead",
     "SideCall",
     "WireReply",
+    "dialect_named",
+    "dialect_of",
 ]

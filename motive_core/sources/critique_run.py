@@ -13,6 +13,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
+from motive_core.dialects import dialect_named
 from motive_core.errors import MotiveError, StatusError, UnprocessableError, UpstreamError
 from motive_core.estimate import estimate_usage
 from motive_core.exchange import Answered, ReplyEvents
@@ -44,7 +45,6 @@ from motive_core.stream import (
     replay_part,
 )
 from motive_core.upstream import Upstream, whole
-from motive_core.upstream.http import dialect_named
 
 logger = logging.getLogger(__name__)
 

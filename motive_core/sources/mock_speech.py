@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from motive_core.dialects import DIALECTS
+from motive_core.dialects import dialect_named
 from motive_core.exchange import Events, Garbage, Severed, Spoken
 from motive_core.ir import ChatRequest, Part, ReasoningPart, Reply, ToolCallPart, Usage
 from motive_core.sources.mock_calls import Facts
@@ -174,7 +174,7 @@ def _made(fault: MockFault, request: ChatRequest) -> Spoken | Stall:
 
 
 def _malformed(request: ChatRequest) -> bytes:
-    return next(one for one in DIALECTS if one.name == request.dialect).malformed(request)
+    return dialect_named(request.dialect).malformed(request)
 
 
 async def spoken(script: Script, hush: Callable[[], None]) -> Events:

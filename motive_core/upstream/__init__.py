@@ -7,5 +7,17 @@ from motive_core.upstream.connections import Http
 from motive_core.upstream.http import HttpUpstream
 from motive_core.upstream.own import OwnService
 from motive_core.upstream.settings import Endpoint
+from motive_core.upstream.transfer import refusal, sent, why
 
-__all__ = ["Begun", "Endpoint", "Http", "HttpUpstream", "OwnService", "Upstream", "whole"]
+__all__ = [
+    "Begun",
+    "Endpoint",
+    "Http",
+    "HttpUpstream",
+    "OwnService",
+    "Upstream",
+    "refusal",
+    "sent",
+    "whole",
+    "why",
+]

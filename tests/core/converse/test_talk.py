@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from motive_core.converse.link import Heard
+from motive_core.converse.listening import OnText
 from motive_core.converse.talk import JOIN, LEAVE, Party, Said, Watcher, as_answer, converse
-from motive_core.converse.voices import OnText, Spoken, recent
+from motive_core.converse.voices import Spoken, recent
 from motive_core.errors import MotiveError, UpstreamError
 from motive_core.ir import Message, TextPart
 

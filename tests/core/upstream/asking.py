@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
+from motive_core.dialects import dialect_named
 from motive_core.ir import ChatRequest, Choice, Message, Part, Reply, TextPart, Usage
 from motive_core.stream import PartDelta, ReplyEvent, replay
 from motive_core.upstream import Endpoint, Http, HttpUpstream
-from motive_core.upstream.http import dialect_named
 
 KEY: Final = "sk-" + "secret"
 

@@ -14,12 +14,11 @@ import pytest
 import zstandard
 from pydantic import ValidationError
 
-from motive_core.dialects import DIALECTS
+from motive_core.dialects import DIALECTS, dialect_named
 from motive_core.dialects.base import RequestHead
 from motive_core.errors import BadRequestError, MotiveError, StatusError, UpstreamError
 from motive_core.ir import Message, ReasoningPart, Reply, Sampling, TextPart, ToolCallPart
 from motive_core.upstream import Endpoint
-from motive_core.upstream.http import dialect_named
 from tests.core.upstream.asking import KEY, body_of, endpoint, pieces_of, reply, request, said, upstream
 from tests.core.upstream.service import Asked, Line, Service, serving
 

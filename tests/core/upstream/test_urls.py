@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from motive_core.dialects import dialect_named
 from motive_core.dialects.base import RequestHead
 from motive_core.ir import ChatRequest, Message, TextPart
-from motive_core.upstream.http import dialect_named
 
 AZURE = "https://res.openai.azure.com"
 DEPLOYMENT = f"{AZURE}/openai/deployments/gpt%204"
