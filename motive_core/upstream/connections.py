@@ -20,10 +20,9 @@ _KEPT_CONNECTIONS: Final = 64
 """Each of them costs a look at each call, whether it is still open."""
 _KEPT_S: Final = 60.0
 _CLOSE_TIMEOUT_S: Final = 2.0
-_NO_LIMITS: Final = httpx.Timeout(None)
 
 
-class Http(httpx.AsyncBaseTransport):
+class Http:
     """The pools, made when they are first wanted; to be used within the loop that serves.
 
     Proxies that the environment names are not used: ours is most often one of them. Nothing is followed, kept (cookies)
@@ -31,16 +30,8 @@ class Http(httpx.AsyncBaseTransport):
     """
 
     def __init__(self) -> None:
-        self._client: httpx.AsyncClient | None = None
         self._pools: dict[bool, httpx.AsyncHTTPTransport] = {}
         self._trust: Future[ssl.SSLContext] | None = None
-
-    @property
-    def client(self) -> httpx.AsyncClient:
-        """A client on these connections, which has no deadlines of its own."""
-        if self._client is None:
-            self._client = httpx.AsyncClient(transport=self, timeout=_NO_LIMITS, trust_env=False)
-        return self._client
 
     @property
     def loads(self) -> bool:
@@ -55,7 +46,7 @@ class Http(httpx.AsyncBaseTransport):
             loader.shutdown(wait=False)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """See ``httpx.AsyncBaseTransport``. Raises ``httpx.TransportError``."""
+        """The head of the reply; its body is the caller's to read and to close. Raises ``httpx.TransportError``."""
         secure = request.url.scheme == "https"
         pool = self._pools.get(secure)
         if pool is None:
@@ -70,14 +61,11 @@ class Http(httpx.AsyncBaseTransport):
 
     async def close(self) -> None:
         """Close every connection."""
-        pools, self._pools, self._client = self._pools, {}, None
+        pools, self._pools = self._pools, {}
         for pool in pools.values():
             with suppress(TimeoutError):
                 async with asyncio.timeout(_CLOSE_TIMEOUT_S):
                     await pool.aclose()
-
-    async def aclose(self) -> None:
-        """Whoever closes a client of ours does not close what others use."""
 
 
 async def _sent(pool: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:

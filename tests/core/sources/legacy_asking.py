@@ -52,7 +52,6 @@ def call_of(request: ChatRequest, session: str = "s-1") -> Call:
 async def asking(script: Script, **settings: Any) -> AsyncIterator[tuple[SearchApi, Callable[..., Any]]]:
     """The API, and what asks the source about it."""
     http = Http()
-    _ = http.client  # which takes its time to be made
     try:
         async with search_api(script) as api:
             query = settings.pop("query", "")

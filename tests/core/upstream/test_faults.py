@@ -367,5 +367,5 @@ async def test_authorities_are_loaded_ahead_for_those_who_need_them() -> None:
     HttpUpstream(endpoint("https://127.0.0.1:1"), http)
     assert (before, http.loads) == (False, True)
     with pytest.raises(httpx.ConnectError):
-        await http.client.get("https://127.0.0.1:1")
+        await http.handle_async_request(httpx.Request("GET", "https://127.0.0.1:1"))
     await http.close()
