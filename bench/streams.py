@@ -130,7 +130,7 @@ async def ask(work: Ask) -> Timed:
     for _ in range(work.connections):
         done = loop.create_future()
         _, connection = await loop.create_connection(
-            lambda done=done: _Connection(request, work.warm_up + work.calls, done),  # type: ignore[misc]
+            lambda done=done: _Connection(request, work.warm_up + work.calls, done),  # type: ignore[misc]  # mypy infers no lambda with a default
             "127.0.0.1",
             work.port,
         )

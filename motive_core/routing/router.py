@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from motive_core.config import Config, Route, fill
+from motive_core.config.sources import RESERVED
 from motive_core.errors import BadRequestError, MotiveError, NotFoundError, PermissionDeniedError
 from motive_core.exchange import Policy
 from motive_core.routing.matching import CallFacts, Conditions, Texts
@@ -165,7 +166,13 @@ class Router:
 
 def _policy(word: str) -> Literal["pass", "fallback", "error"]:
     """A policy as the session knows it: that a source answers is, to it, what the route has for this."""
-    return word if word in ("pass", "error") else "fallback"  # type: ignore[return-value]  # one of the two it is
+    match word:
+        case "pass":
+            return "pass"
+        case "error":
+            return "error"
+        case _:
+            return "fallback"
 
 
 def _lost_policy(word: str) -> Literal["pass", "fallback", "error", "wait"]:
@@ -180,7 +187,7 @@ def _stand_ins(route: Route) -> dict[Policy, str]:
         "full": route.on_full,
         "pass": route.draft,
     }
-    return {policy: word for policy, word in named.items() if word not in (None, "pass", "fallback", "error", "wait")}
+    return {policy: word for policy, word in named.items() if word is not None and word not in RESERVED}
 
 
 def _or(own: float | None, general: float) -> float:

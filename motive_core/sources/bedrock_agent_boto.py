@@ -122,14 +122,15 @@ class _Cuttable:
     def request(self, *args: Any, **more: Any) -> Any:
         if getattr(self, "sock", None) is not None:  # it was kept from a turn before
             self._tell()
-        return super().request(*args, **more)  # type: ignore[misc]
+        return super().request(*args, **more)  # type: ignore[misc]  # as above
 
     def _tell(self) -> None:
         if (line := _LINE.get()) is not None:
             line.take(self)
 
 
-class _Plain(_Cuttable, AWSHTTPConnection):  # type: ignore[misc]  # botocore has no types
+# botocore has no types, so to mypy each base is Any.
+class _Plain(_Cuttable, AWSHTTPConnection):  # type: ignore[misc]
     pass
 
 

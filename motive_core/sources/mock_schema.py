@@ -352,4 +352,4 @@ def _distinct(made: list[JsonValue], items: object) -> list[JsonValue]:
 
 def _json(value: Any) -> JsonValue:
     """A value that stands in the schema."""
-    return value  # type: ignore[no-any-return]
+    return value  # type: ignore[no-any-return]  # it came out of JSON
