@@ -26,6 +26,7 @@ from mitmproxy.certs import CertStore
 
 from bench.constant import REPLY
 from bench.figures import BASELINE, VARIANTS, Durability, Exchange, Growth, Results, Series
+from bench.generator import generated
 from bench.held import Ending, hold
 from bench.load import Converse, LoadError, Measured, Repeat
 from bench.process import allow_open_files, assign, measured_and_other_processors
@@ -193,17 +194,8 @@ class Bench:
 
 def measure(work: Repeat | Converse) -> Measured:
     """Let the load generator do this in a process of its own."""
-    argument = json.dumps(asdict(work) | {"work": type(work).__name__})
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.load", argument],
-        cwd=REPOSITORY,
-        capture_output=True,
-        check=False,
-        timeout=_GENERATOR_TIMEOUT_S,
-    )
-    if done.returncode:
-        raise LoadError(f"the load generator failed at {work}:\n{done.stderr.decode()}")
-    return Measured(**json.loads(done.stdout))
+    named = asdict(work) | {"work": type(work).__name__}
+    return Measured(**generated("bench.load", named, _GENERATOR_TIMEOUT_S))
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any, Final, Literal
 
-from bench.load import LoadError
+from bench.generator import generated
 from bench.proxies import REPOSITORY, Proxy, Site, running
 from bench.streams import Ask, Timed
 
@@ -217,13 +217,4 @@ def _timed(plan: StreamPlan, one: Streamed, name: str, site: Site, proxies: tupl
 
 
 def _generate(work: Ask) -> Timed:
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.streams", json.dumps(asdict(work))],
-        cwd=REPOSITORY,
-        capture_output=True,
-        check=False,
-        timeout=_GENERATOR_TIMEOUT_S,
-    )
-    if done.returncode:
-        raise LoadError(f"the load generator failed at {work}:\n{done.stderr.decode()}")
-    return Timed(**json.loads(done.stdout))
+    return Timed(**generated("bench.streams", asdict(work), _GENERATOR_TIMEOUT_S))

@@ -1,17 +1,14 @@
 """One call of a legacy search API: a GET, and the bytes of its reply as they come.
 
-Owns how long the reply may be silent. Knows neither what is asked nor what is told.
+Owns what such a call is. Knows neither what is asked nor what is told.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 
-import httpx
-
-from motive_core.errors import UpstreamError
-from motive_core.upstream import Http, refusal, sent, why
+from motive_core.upstream import Http, refusal, sent, timely
 
 
 async def called(
@@ -23,17 +20,8 @@ async def called(
     try:
         if response.status_code != 200:
             raise await refusal(response)
-        pieces = aiter(response.aiter_bytes())
-        while True:
-            try:
-                async with asyncio.timeout(idle_timeout_s):
-                    data = await anext(pieces, None)
-            except TimeoutError:
-                raise UpstreamError("The service fell silent in the middle.", code="upstream_timeout") from None
-            except httpx.HTTPError as error:
-                raise UpstreamError(f"The service's reply was cut off: {why(error)}.") from error
-            if data is None:
-                return
-            yield data
+        async with aclosing(timely(aiter(response.aiter_bytes()), idle_timeout_s)) as told:
+            async for data in told:
+                yield data
     finally:
         await response.aclose()

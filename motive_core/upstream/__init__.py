@@ -7,7 +7,7 @@ from motive_core.upstream.connections import Http
 from motive_core.upstream.http import HttpUpstream
 from motive_core.upstream.own import OwnService
 from motive_core.upstream.settings import Endpoint
-from motive_core.upstream.transfer import refusal, sent, why
+from motive_core.upstream.transfer import refusal, sent, timely
 
 __all__ = [
     "Begun",
@@ -18,6 +18,6 @@ __all__ = [
     "Upstream",
     "refusal",
     "sent",
+    "timely",
     "whole",
-    "why",
 ]

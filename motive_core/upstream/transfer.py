@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, suppress
 from typing import Any, Final
 
 import httpx
@@ -66,6 +66,22 @@ class _Fresh:
             self.connected = True
 
 
+async def timely(pieces: AsyncIterator[bytes], idle_timeout_s: float) -> AsyncGenerator[bytes]:
+    """The pieces of a body, as they come; they are the caller's to close. Raises ``UpstreamError`` where it is cut, or
+    silent for too long."""
+    while True:
+        try:
+            async with asyncio.timeout(idle_timeout_s):
+                data = await anext(pieces, None)
+        except TimeoutError:
+            raise UpstreamError("The service fell silent in the middle.", code="upstream_timeout") from None
+        except httpx.HTTPError as error:
+            raise UpstreamError(f"The service's reply was cut off: {why(error)}.") from error
+        if data is None:
+            return
+        yield data
+
+
 class Body:
     """The body of a stream."""
 
@@ -84,17 +100,9 @@ class Body:
         pieces = aiter(response.aiter_raw())
         unpacker = unpacker_of(response)
         try:
-            while True:
-                try:
-                    async with asyncio.timeout(self._idle_timeout_s):
-                        data = await anext(pieces, None)
-                except TimeoutError:
-                    raise UpstreamError("The service fell silent in the middle.", code="upstream_timeout") from None
-                except httpx.HTTPError as error:
-                    raise UpstreamError(f"The service's reply was cut off: {why(error)}.") from error
-                if data is None:
-                    return
-                yield data if unpacker is None else unpacker.unpack(data)
+            async with aclosing(timely(pieces, self._idle_timeout_s)) as told:
+                async for data in told:
+                    yield data if unpacker is None else unpacker.unpack(data)
         finally:
             if self._ended:
                 with suppress(TimeoutError, httpx.HTTPError):

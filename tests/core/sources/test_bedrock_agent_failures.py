@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import trustme
 from motive_core.config import Config
 from motive_core.framing import event_frame
 from motive_core.gateway import Gateway
-from tests.core.sources.bedrock_agents import AT, Agents, asking, said, says
+from tests.core.sources.bedrock_agents import AT, Agents, said, says
 from tests.e2e.bedrock_agent_service import (
     ACCESS_KEY,
     BedrockAgentService,
@@ -29,19 +29,6 @@ from tests.e2e.bedrock_agent_service import (
     return_control,
     trace,
 )
-
-
-@pytest.fixture
-def agent() -> Iterator[BedrockAgentService]:
-    with BedrockAgentService() as service:
-        yield service
-    assert service.refused == []
-
-
-@pytest.fixture
-async def agents(agent: BedrockAgentService, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Agents]:
-    async with asking(agent, monkeypatch) as app:
-        yield app
 
 
 class TestFailures:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 
-from tests.core.sources.bedrock_agents import Agents, asking, said, says
+from tests.core.sources.bedrock_agents import Agents, said, says
 from tests.e2e.bedrock_agent_service import (
     BedrockAgentService,
     Cut,
@@ -19,19 +18,6 @@ from tests.e2e.bedrock_agent_service import (
     chunk,
     echo,
 )
-
-
-@pytest.fixture
-def agent() -> Iterator[BedrockAgentService]:
-    with BedrockAgentService() as service:
-        yield service
-    assert service.refused == []
-
-
-@pytest.fixture
-async def agents(agent: BedrockAgentService, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Agents]:
-    async with asking(agent, monkeypatch) as app:
-        yield app
 
 
 class TestSessions:
