@@ -12,30 +12,26 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from motive_core.access import ANYBODY, INTERNAL_HOST, Caller, Guard
+from motive_core.access import INTERNAL_HOST, Guard
 from motive_core.answering import Answering
 from motive_core.backends import Backend, MemoryBackend
 from motive_core.background import BackgroundTable
 from motive_core.clients import FORWARDED_HEADER, TrustedProxies, limited_as
-from motive_core.config import Config, Hashed, encodable
+from motive_core.config import Config, Hashed
 from motive_core.content import check_values, decode_body
-from motive_core.dialects import DIALECTS, Dialect, ModelInfo, RequestHead, dialect_of
+from motive_core.dialects import Dialect, ModelInfo, RequestHead, dialect_of
 from motive_core.errors import (
     InternalError,
     MotiveError,
-    NotFoundError,
     PayloadTooLargeError,
-    StatusError,
-    TooManyRequestsError,
     UnavailableError,
-    UpgradeRequiredError,
 )
-from motive_core.exchange import Exchange, Listener, Port
+from motive_core.exchange import Exchange, Port
 from motive_core.health import Health
 from motive_core.heartbeats import Heartbeats
+from motive_core.incoming import Incoming, new_id, steady_clock
 from motive_core.kept import KeptStore
 from motive_core.ledger import Ledger
 from motive_core.log_lines import LogLine
@@ -43,6 +39,7 @@ from motive_core.metrics import CONTENT_TYPE, Metrics, Source
 from motive_core.overview import describe_session
 from motive_core.pairing import HeldCalls, Pairing
 from motive_core.rate_limits import RateLimiter
+from motive_core.refusals import Refusals, error_reply, side_of
 from motive_core.relay import CommandReader, is_retry
 from motive_core.routing import (
     Answer,
@@ -62,43 +59,15 @@ from motive_core.upstream import Http
 logger = logging.getLogger(__name__)
 
 _ADMIN_TOKEN_BYTES: Final = 24
-_CHALLENGE: Final = 'Bearer realm="motive"'
 _RESTART_S: Final = 2.0
 """About what a restart takes."""
-_SHOWN_CHARACTERS: Final = 200
 
 CLIENTS_ANSWER: Final = ("pair", "review")
 """Routes by which calls meet in sessions."""
 
 _VERSION: Final = "0.1.0"
-_OWN_ENDPOINTS: Final = ("GET /health", "GET /metrics", "GET /admin/sessions")
 _NEAR: Final = 0.9
 """The share of a limit from which on ``/health`` warns of it."""
-_RESPONSES_PATH: Final = "/responses"
-"""OpenAI's Responses API is also spoken over WebSocket, at the path of its HTTP form."""
-
-
-@dataclass(frozen=True, slots=True)
-class Incoming:
-    """A call as it came. ``client_host`` is the client's address, seen through trusted proxies; ``body`` is raw, still
-    in its content encoding. ``caller`` is who was admitted at the meeting point; the forward proxy asks nobody."""
-
-    listener: Listener
-    head: RequestHead
-    client_host: str
-    body: bytes
-    caller: Caller = ANYBODY
-
-    @property
-    def credential(self) -> str | None:
-        """By what its client is told from others: its key's name, or what else it presents."""
-        return self.caller.credential or credential_identity(self.head.headers, self.head.query)
-
-
-def steady_clock() -> Callable[[], float]:
-    """Unix seconds that never go back: read once, then advanced by the monotonic clock."""
-    start = time.time() - time.monotonic()
-    return lambda: start + time.monotonic()
 
 
 class Gateway:
@@ -127,6 +96,7 @@ class Gateway:
         self.health_checks.watch("store", lambda: self._backend.problem)
         self.health_checks.watch("held", lambda: _near("held calls", len(self.held), self.config.limits.max_held))
         self._rates = RateLimiter(config.rate_limits, self.clock)
+        self.refusals = Refusals(self.ledger, self._rates, self.client_of)
         self.held = HeldCalls(config.limits.max_held, config.limits.max_held_per_client)
         self._http = Http()
         self.answering = Answering(
@@ -157,6 +127,7 @@ class Gateway:
         self._background = BackgroundTable(config)
         self._heartbeats = Heartbeats(config)
         self.guard = Guard(config, Hashed.of(self.admin_token))
+        self.refusals.configure(config, self.guard)
         self.pair.join_words = config.join_words
         self.pair.commands = CommandReader(config.commands)
         self.pair.limit(config.limits)
@@ -186,19 +157,9 @@ class Gateway:
         """The dialect of a chat call; None for any other request."""
         return dialect_of(head)
 
-    @staticmethod
-    def spoken_by(head: RequestHead) -> Dialect:
-        """The dialect whose envelope this client understands."""
-        return next((dialect for dialect in DIALECTS if dialect.speaks(head)), DIALECTS[-1]).for_client(head)
-
-    @staticmethod
-    def side_of(head: RequestHead) -> Dialect | None:
-        """The dialect of a call beside the chat that the meeting point answers; None for any other request."""
-        return next((dialect.for_client(head) for dialect in DIALECTS if dialect.serves(head)), None)
-
     def kept_by(self, head: RequestHead) -> Dialect | None:
         """The dialect of a call about a reply that was kept here: the real service knows nothing of it."""
-        dialect = self.side_of(head)
+        dialect = side_of(head)
         if dialect is None or (reply_id := dialect.names_reply(head)) is None:
             return None
         return (
@@ -206,39 +167,6 @@ class Gateway:
             if self.side.kept.find(reply_id, credential_identity(head.headers, head.query)) is not None
             else None
         )
-
-    def refuse_upgrade(self, head: RequestHead) -> tuple[int, dict[str, str], bytes] | None:
-        """The reply to a WebSocket upgrade on the path of an LLM call; None if it is none.
-
-        426 makes clients that prefer WebSocket (Codex, say) go on with HTTP at once.
-        """
-        if head.headers.get("upgrade", "").lower() != "websocket":
-            return None
-        dialect = self.dialect_of(replace(head, method="POST"))
-        if dialect is None and not head.path.endswith(_RESPONSES_PATH):
-            return None
-        error = UpgradeRequiredError("WebSocket is not spoken here; use HTTP.")
-        return self.error_reply(dialect or self.spoken_by(head), error, new_id())
-
-    @staticmethod
-    def error_reply(dialect: Dialect, error: MotiveError, exchange: str) -> tuple[int, dict[str, str], bytes]:
-        """An error as status, headers and body."""
-        status = dialect.error_status(error)
-        return status, dialect.error_headers(error, exchange), dialect.render_error(error, exchange)
-
-    def refused(self, head: RequestHead, error: MotiveError, client_host: str) -> tuple[int, dict[str, str], bytes]:
-        """The reply to a request that was not admitted to the meeting point."""
-        asked = f"{_shortened(head.method)} {_shortened(head.path)}"
-        logger.info("not admitted client=%s code=%s request=%r", client_host, error.code, asked)
-        status, headers, body = self._error_at_meeting(head, error, self.spoken_by(head), new_id())
-        return status, headers | ({"www-authenticate": _CHALLENGE} if status == 401 else {}), body
-
-    def _error_at_meeting(
-        self, head: RequestHead, error: MotiveError, dialect: Dialect, exchange: str
-    ) -> tuple[int, dict[str, str], bytes]:
-        """An error as a reply that a page may read, if it may call."""
-        status, headers, body = self.error_reply(dialect, error, exchange)
-        return status, headers | self.guard.pages.cors_headers(head), body
 
     async def serve(self, incoming: Incoming, dialect: Dialect) -> tuple[int, Mapping[str, str], bytes]:
         """The reply to a call beside the chat, which ``side_of`` said is this dialect's: status, headers and body.
@@ -248,11 +176,11 @@ class Gateway:
             body, may_use = self._body(incoming), incoming.caller.may_use
             reply = await self.side.serve(dialect, incoming.head, body, incoming.credential, may_use)
         except MotiveError as error:
-            status, headers, body = self.error_reply(dialect, error, exchange)
+            status, headers, body = error_reply(dialect, error, exchange)
         except Exception:
             logger.exception(LogLine("call failed", exchange=exchange, dialect=dialect.name))
             failed = InternalError(f"The proxy failed on this call; its log has the reason under {exchange}.")
-            status, headers, body = self.error_reply(dialect, failed, exchange)
+            status, headers, body = error_reply(dialect, failed, exchange)
         else:
             status, body = reply.status, reply.body
             headers = {"content-type": reply.content_type, **dialect.reply_headers(exchange), **reply.headers}
@@ -268,31 +196,6 @@ class Gateway:
     def client_of(self, head: RequestHead, peer: str) -> str:
         """The address of a client, from that of its connection."""
         return self._proxies.client_of(peer, head.headers.get(FORWARDED_HEADER))
-
-    def refuse_flood(self, head: RequestHead, peer: str, caller: Caller) -> tuple[int, dict[str, str], bytes] | None:
-        """The reply to a request beside the chat that is over its limit; None for all others."""
-        try:
-            self._rates.admit_side(limited_as(self.client_of(head, peer), caller.name))
-        except TooManyRequestsError as error:
-            self.ledger.over_limit(error)
-            return self._error_at_meeting(head, error, self.spoken_by(head), new_id())
-        return None
-
-    def refuse_upload(self, head: RequestHead, peer: str) -> tuple[int, dict[str, str], bytes]:
-        """The reply to a request at the meeting point whose body is known to be too large before it is here."""
-        try:
-            self.guard.admit(head)
-        except MotiveError as error:
-            return self.refused(head, error, peer)
-        limit = self.config.limits.body_limit_bytes
-        too_large = PayloadTooLargeError(f"The body is larger than {limit} bytes, which is the limit.")
-        exchange, dialect = new_id(), self.dialect_of(head)
-        if dialect is None:
-            self.ledger.over_limit(too_large)
-            dialect = self.spoken_by(head)
-        else:
-            self.ledger.refused(exchange, "reverse", dialect, self.client_of(head, peer), error=too_large)
-        return self._error_at_meeting(head, too_large, dialect, exchange)
 
     def _allow(self, incoming: Incoming, dialect: Dialect) -> dict[str, str]:
         """Count a call of the meeting point. Gives headers that tell what its client may still do. Raises
@@ -339,7 +242,7 @@ class Gateway:
         *,
         source: Source = "none",
     ) -> None:
-        port.respond(*self._error_at_meeting(incoming.head, error, dialect, exchange))
+        port.respond(*self.refusals.at_meeting(incoming.head, error, dialect, exchange))
         self.ledger.refused(exchange, incoming.listener, dialect, incoming.client_host, error=error, source=source)
 
     def _pass(self, incoming: Incoming, dialect: Dialect, port: Port, exchange: str) -> None:
@@ -547,24 +450,6 @@ class Gateway:
         """See ``origin.Site``."""
         return await self.pair.close(session)
 
-    def refuse(self, head: RequestHead, status: int) -> tuple[int, Mapping[str, str], bytes]:
-        """See ``origin.Site``."""
-        extra: dict[str, str] = {}
-        if status == 404 and (allowed := self._methods_of(head)):
-            status = 405
-            extra["allow"] = ", ".join(allowed)
-        served = ", ".join([*(one for dialect in DIALECTS for one in dialect.endpoints), *_OWN_ENDPOINTS])
-        asked = f"{_shortened(head.method)} {_shortened(head.path)}"
-        message = encodable(f"{asked} is not served here. What is: {served}.")
-        error = NotFoundError(message) if status == 404 else StatusError(status, message, code="not_served")
-        status, headers, body = self._error_at_meeting(head, error, self.spoken_by(head), new_id())
-        return status, headers | extra, body
-
-    def _methods_of(self, head: RequestHead) -> list[str]:
-        """The methods by which a path is served, if it is at all."""
-        heads = [replace(head, method=method) for method in ("GET", "POST", "DELETE")]
-        return [one.method for one in heads if self.dialect_of(one) is not None or self.side_of(one) is not None]
-
 
 def shutting_down() -> MotiveError:
     """Its client comes back, and finds its session as it was, if the proxy does."""
@@ -575,14 +460,4 @@ def _near(what: str, now: int, most: int) -> str | None:
     return f"{now} {what} of {most}, which is the limit." if now >= _NEAR * most else None
 
 
-def _shortened(text: str) -> str:
-    """Text for a message: its sender knows the rest of it."""
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
-
-
-def new_id() -> str:
-    """A new exchange id."""
-    return secrets.token_hex(12)
-
-
-__all__ = ["INTERNAL_HOST", "Gateway", "Incoming", "new_id", "shutting_down", "steady_clock"]
+__all__ = ["INTERNAL_HOST", "Gateway", "shutting_down"]

@@ -58,12 +58,13 @@ LAYERS: Final[tuple[frozenset[str], ...]] = (
         {
             "motive_core.pairing",
             "motive_core.converse",
+            "motive_core.incoming",
             "motive_core.origin",
             "motive_core.sidecalls",
             "motive_core.ledger",
         }
     ),
-    frozenset({"motive_core.answering"}),
+    frozenset({"motive_core.answering", "motive_core.refusals"}),
     frozenset({"motive_core.gateway"}),
     frozenset({"motive_core.cli"}),
     frozenset({"motive_core.__main__"}),

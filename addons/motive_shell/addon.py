@@ -26,6 +26,7 @@ from motive_core.dialects import RequestHead
 from motive_core.errors import AuthenticationError, BadRequestError, ConfigError, MotiveError, UnavailableError
 from motive_core.gateway import shutting_down
 from motive_core.log_lines import LogLine
+from motive_core.refusals import error_reply, side_of, spoken_by
 from motive_shell import fast_messages, goaway
 from motive_shell.banner import addresses, announce, silent
 from motive_shell.connections import ask_for_no_password, deepen_backlogs, lift_connection_limit
@@ -235,7 +236,8 @@ class Motive:
             return
         if (fault := mend(flow.request)) is not None:
             error = BadRequestError(fault, code="bad_head")
-            respond(flow, *self._configured().gateway.refused(head_of(flow.request), error, peer_of(flow)))
+            refusals = self._configured().gateway.refusals
+            respond(flow, *refusals.not_admitted(head_of(flow.request), error, peer_of(flow)))
             return
         request = flow.request
         if listener_of(flow) == "reverse":
@@ -262,7 +264,8 @@ class Motive:
         if challenge is None:
             return
         error = AuthenticationError("This proxy asks for mitmproxy's proxyauth, as Basic.", code="password_needed")
-        status, headers, body = self._configured().gateway.refused(head_of(flow.request), error, peer_of(flow))
+        refusals = self._configured().gateway.refusals
+        status, headers, body = refusals.not_admitted(head_of(flow.request), error, peer_of(flow))
         respond(flow, status, {**headers, "www-authenticate": challenge}, body)
 
     async def request(self, flow: http.HTTPFlow) -> None:
@@ -283,26 +286,26 @@ class Motive:
                 caller = gateway.guard.admit(head)
             except MotiveError as error:
                 # Guesses are counted, so that there are not too many of them.
-                refusal = gateway.refuse_flood(head, peer_of(flow), ANYBODY)
-                respond(flow, *(refusal or gateway.refused(head, error, peer_of(flow))))
+                refusal = gateway.refusals.flood(head, peer_of(flow), ANYBODY)
+                respond(flow, *(refusal or gateway.refusals.not_admitted(head, error, peer_of(flow))))
                 return
             if is_preflight(head):
                 respond(flow, 204, gateway.guard.pages.preflight(head), b"")
                 return
         dialect = gateway.dialect_of(head)
         if not forward and dialect is None and caller.rank != "operator":
-            refusal = gateway.refuse_flood(head, peer_of(flow), caller)
+            refusal = gateway.refusals.flood(head, peer_of(flow), caller)
             if refusal is not None:
                 respond(flow, *refusal)
                 return
         if caller.rank != "client":
             self._serve(flow, head, caller.rank)
             return
-        if "upgrade" in head.headers and (refusal := gateway.refuse_upgrade(head)) is not None:
+        if "upgrade" in head.headers and (refusal := gateway.refusals.upgrade(head)) is not None:
             respond(flow, *refusal)
             return
         if dialect is None:
-            if (side := gateway.kept_by(head) if forward else gateway.side_of(head)) is not None:
+            if (side := gateway.kept_by(head) if forward else side_of(head)) is not None:
                 respond(flow, *await gateway.serve(incoming_of(flow, head, gateway, caller), side))
             elif not forward:
                 self._serve(flow, head, caller.rank)
@@ -323,14 +326,14 @@ class Motive:
         """A request for the proxy itself."""
         runtime = self._configured()
         if not (head.method.isascii() and head.method.isalpha() and head.path.startswith("/")):
-            respond(flow, *runtime.gateway.refuse(head, 405))
+            respond(flow, *runtime.gateway.refusals.not_served(head, 405))
         elif len(flow.request.data.path) > LONGEST_TARGET:
-            respond(flow, *runtime.gateway.refuse(head, 414))
+            respond(flow, *runtime.gateway.refusals.not_served(head, 414))
         elif runtime.started:
             runtime.originals[flow.id] = to_origin(flow, runtime.origin, rank)
         else:
             error = UnavailableError("The proxy is starting.", code="starting", retry_after_s=1.0)
-            respond(flow, *runtime.gateway.error_reply(runtime.gateway.spoken_by(head), error, flow.id))
+            respond(flow, *error_reply(spoken_by(head), error, flow.id))
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         """Pass what a service says on as it comes."""

@@ -20,7 +20,8 @@ from motive_core.access import ANYBODY, INTERNAL_HOST, Caller
 from motive_core.config import normal_host
 from motive_core.dialects import RequestHead
 from motive_core.exchange import Exchange, Listener, ServiceReply
-from motive_core.gateway import Gateway, Incoming
+from motive_core.gateway import Gateway
+from motive_core.incoming import Incoming
 from motive_core.origin import OriginServer, Streams
 from motive_core.origin.app import SECRET_HEADER
 from motive_core.origin.teller import PATH

@@ -15,6 +15,7 @@ from mitmproxy.connection import Client
 from motive_core.errors import MotiveError, UnavailableError
 from motive_core.exchange import Exchange
 from motive_core.gateway import Gateway
+from motive_core.refusals import error_reply
 from motive_shell.flows import FlowPort, redirect, replace_body
 
 logger = logging.getLogger(__name__)
@@ -85,7 +86,7 @@ class Holds:
             redirect(flow.request, exchange.service)
         elif exchange.listener == "reverse":
             error = UnavailableError("The operator released this call, and it has no real service.", code="released")
-            status, headers, body = self._gateway.error_reply(exchange.dialect, error, exchange.exchange)
+            status, headers, body = error_reply(exchange.dialect, error, exchange.exchange)
             flow.response = http.Response.make(status, body, headers)
             flow.comment = "released"
         await self._gateway.released(exchange)

@@ -23,7 +23,8 @@ from starlette.applications import Starlette
 
 from motive_core.config import Config, ConfigFile
 from motive_core.errors import ConfigError
-from motive_core.gateway import Gateway, steady_clock
+from motive_core.gateway import Gateway
+from motive_core.incoming import steady_clock
 from motive_core.origin import OriginServer, Streams, make_app
 from motive_shell.connections import Connections
 from motive_shell.descriptors import open_files_allowed, too_few_for
@@ -84,7 +85,7 @@ class Runtime:
         return self.gateway.config
 
     def _make_app(self, secret: str) -> Starlette:
-        return make_app(self.gateway, secret)
+        return make_app(self.gateway, self.gateway.refusals.not_served, secret)
 
     @property
     def started(self) -> bool:

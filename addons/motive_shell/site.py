@@ -14,9 +14,10 @@ from mitmproxy.net.http.http1 import assemble_response
 from motive_core.access import Rank
 from motive_core.dialects import RequestHead
 from motive_core.errors import MotiveError, RequestTimeoutError, StatusError
-from motive_core.gateway import Gateway, new_id
+from motive_core.incoming import new_id
 from motive_core.origin import OriginServer
 from motive_core.origin.app import RANK_HEADER
+from motive_core.refusals import error_reply, spoken_by
 from motive_shell.flows import send_to_origin
 
 LONGEST_TARGET: Final = 8192
@@ -37,8 +38,8 @@ def refusal(status: int) -> bytes:
         error = RequestTimeoutError("The head of the request did not come in time.")
     else:
         error = StatusError(status, "The head of the request is too large.", code="head_too_large")
-    dialect = Gateway.spoken_by(RequestHead("", "", 0, "/", "", {}))
-    status, headers, body = Gateway.error_reply(dialect, error, new_id())
+    dialect = spoken_by(RequestHead("", "", 0, "/", "", {}))
+    status, headers, body = error_reply(dialect, error, new_id())
     response = http.Response.make(status, body, headers | {"connection": "close"})
     return bytes(assemble_response(response))
 

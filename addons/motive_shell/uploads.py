@@ -64,7 +64,7 @@ class UploadGuard:
         head, forward = head_of(flow.request), listener_of(flow) == "forward"
         flow.request.headers.pop(ROLE_HEADER, None)
         withdraw(flow.request, self._gateway.guard.own_secrets(head, forward=forward))
-        return None if forward else self._gateway.refuse_upload(head, peer_of(flow))
+        return None if forward else self._gateway.refusals.upload(head, peer_of(flow))
 
     def install(self) -> None:
         """Guard uploads from now on, for as long as this object lives."""

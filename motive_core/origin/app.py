@@ -8,7 +8,7 @@ says who asks, too; whatever it took a path for, the operator's are served to th
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 from starlette.applications import Starlette
@@ -47,12 +47,12 @@ class Site(Protocol):
         """End a session. Gives False if there is none."""
         ...
 
-    def refuse(self, head: RequestHead, status: int) -> tuple[int, Mapping[str, str], bytes]:
-        """An error in the caller's dialect for a path or a method that is not served."""
-        ...
+
+type NotServed = Callable[[RequestHead, int], tuple[int, Mapping[str, str], bytes]]
+"""Gives the error, in the caller's dialect, for a path or a method that is not served."""
 
 
-def make_app(site: Site, secret: str) -> Starlette:
+def make_app(site: Site, not_served: NotServed, secret: str) -> Starlette:
     """The application. ``secret`` must be in ``x-motive-origin`` of every call."""
 
     def head_of(request: Request) -> RequestHead:
@@ -88,7 +88,7 @@ def make_app(site: Site, secret: str) -> Starlette:
 
     async def refused(request: Request, error: Exception) -> Response:
         status, allowed = (error.status_code, error.headers or {}) if isinstance(error, HTTPException) else (500, {})
-        status, headers, body = site.refuse(head_of(request), status)
+        status, headers, body = not_served(head_of(request), status)
         return Response(body, status, {**headers, **allowed})
 
     app = Starlette(

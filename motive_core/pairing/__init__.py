@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from motive_core.pairing.held import HeldCalls, Spawn
-from motive_core.pairing.pair import NOTICES, Pairing, is_urgent
+from motive_core.pairing.pair import Pairing, is_urgent
+from motive_core.pairing.told import NOTICES
 
 __all__ = ["NOTICES", "HeldCalls", "Pairing", "Spawn", "is_urgent"]

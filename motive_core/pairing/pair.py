@@ -16,35 +16,28 @@ from typing import Final, assert_never
 from motive_core.backends.base import Backend
 from motive_core.config import Limits
 from motive_core.errors import (
-    ConflictError,
-    HoldTimeoutError,
     InternalError,
     MotiveError,
     RateLimitedError,
-    UnavailableError,
     error_of,
 )
 from motive_core.exchange import Exchange, Policy
-from motive_core.ir import Reply, Tool, ToolCallPart
+from motive_core.ir import Reply, ToolCallPart
 from motive_core.log_lines import LogLine
 from motive_core.metrics import Metrics
+from motive_core.pairing.arrivals import arrival, makes_prompt, who_is
 from motive_core.pairing.drafting import AskDraft, Drafting
-from motive_core.pairing.held import RETRY_AFTER_S, HeldCalls, Spawn
-from motive_core.part_sizes import bytes_of
+from motive_core.pairing.held import HeldCalls, Spawn
+from motive_core.pairing.told import NOTICES, error_for
 from motive_core.relay import (
-    CommandError,
     CommandReader,
     Relayed,
-    drafted,
-    fingerprint,
     join_of,
     prompt_parts,
     relayed,
-    request_key,
 )
 from motive_core.routing import Answer as AnswerDecision
 from motive_core.session import (
-    NO_TERMS,
     Answer,
     Arrive,
     Close,
@@ -56,7 +49,6 @@ from motive_core.session import (
     Failure,
     FallBack,
     Gone,
-    NoticeKind,
     PassThrough,
     Released,
     Restarted,
@@ -65,9 +57,7 @@ from motive_core.session import (
     SendNotice,
     SendPrompt,
     Session,
-    Terms,
     Tick,
-    Wish,
     answerer_present,
     draft_of,
     live_calls,
@@ -82,52 +72,8 @@ type HandOver = Callable[[Exchange, str], None]
 _POLICIES: Final[Mapping[ErrorKind, Policy]] = {"hold_timeout": "timeout", "answerer_left": "lost"}
 """The policy that says what stands in for an error."""
 
-NOTICES: Final[dict[NoticeKind, str]] = {
-    "paired": "You are paired: the other side is here. What you send next goes to it.",
-    "waiting": "You are in the session, and nobody is here to answer yet. What you send next waits for them.",
-    "late": "Too late: the call that you answered has ended in the meantime. Your words were not sent. "
-    "Say anything to see the next prompt.",
-    "refused": "Not sent: {detail}. The call still waits for your answer.",
-    "unowed": "Not sent: no call waits for you. You are shown the next one when it comes, if you have joined.",
-    "undelivered": "Your last answer was not delivered: the app went away and did not come back for it. "
-    "Say anything to see the next prompt.",
-    "idle": "Nothing has come yet. Say anything to go on waiting.",
-    "left": "You have left the session. Its calls go on without you; a join word brings you back.",
-    "help": "{detail}",
-}
-
-_CALLS_AT_ONCE: Final = 64
-"""How many tool calls one answer may make."""
-
 _TIMER_SLACK_S: Final = 0.001
 """A timer may fire a little early by the session's clock; this much later it is surely due."""
-
-
-def error_for(kind: ErrorKind, session: str) -> MotiveError:
-    """The error that a client sees when the machine ends its call with ``kind``."""
-    match kind:
-        case "superseded":
-            return ConflictError("A newer call of this client took its place.", code="superseded")
-        case "session_full":
-            return ConflictError(
-                f"Session {session!r} has both its clients. Use another model name, let the one whose seat it is say "
-                f"/leave, or end the session by DELETE /admin/sessions/{session}, with the admin token.",
-                code="session_full",
-            )
-        case "queue_full":
-            message = f"Too many prompts wait in session {session!r}, or too large ones."
-            return RateLimitedError(message, code="queue_full", retry_after_s=RETRY_AFTER_S)
-        case "hold_timeout":
-            return HoldTimeoutError("Nobody answered in time.")
-        case "idle":
-            message = "No prompt came in time. Call again to go on waiting."
-            return HoldTimeoutError(message, code="idle", retry_after_s=1.0)
-        case "answerer_left":
-            return UnavailableError(f"Nobody is there to answer in session {session!r}.", code="answerer_left")
-        case "closed":
-            return UnavailableError(f"Session {session!r} was ended by the operator.", code="session_closed")
-        case _:
-            assert_never(kind)
 
 
 class Pairing:
@@ -196,8 +142,8 @@ class Pairing:
             call_word=self.commands.call_word,
         )
         if rules.review_timeout_s is not None:
-            event = self._arrival(exchange, decision, said, retry, stored.state)
-            if _makes_prompt(stored.state, event, self._clock()):
+            event = self._arrival(exchange, decision, said, stored.state, retry=retry)
+            if makes_prompt(stored.state, event, self._clock()):
                 self._held.add(exchange)
                 self._draft(exchange, decision, said, event)
                 return
@@ -232,7 +178,7 @@ class Pairing:
         try:
             while not is_taken:
                 stored = await self._backend.load(exchange.session)
-                event = self._arrival(exchange, decision, said, retry, stored.state)
+                event = self._arrival(exchange, decision, said, stored.state, retry=retry)
                 is_taken = await self._apply(exchange.session, stored.state, stored.version, event)
         finally:
             if not is_taken:
@@ -251,7 +197,7 @@ class Pairing:
         seat, asker = state.answerer, state.asker
         return (
             seat is not None
-            and seat.who == _who(exchange)
+            and seat.who == who_is(exchange)
             and (asker is None or asker.who != seat.who or bool(state.owes))
         )
 
@@ -269,50 +215,10 @@ class Pairing:
             exchange.fail(error)
 
     def _arrival(
-        self, exchange: Exchange, decision: AnswerDecision, said: Relayed, retry: bool, state: Session
+        self, exchange: Exchange, decision: AnswerDecision, said: Relayed, state: Session, *, retry: bool
     ) -> Arrive:
-        request, headers = exchange.request, exchange.head.headers
-        who = _who(exchange)
-        answer, refused, hint = Answer(said.words, said.digest), "", ""
-        size_bytes = bytes_of(said.words) + bytes_of(said.context)
-        if exchange.draft is not None:
-            size_bytes += sum(bytes_of(choice.parts) for choice in exchange.draft.choices)
-        wish: Wish = "say" if decision.role == "asker" else self.commands.wish(said.words)
-        if decision.role != "asker":
-            owed = next((prompt for prompt in state.prompts if prompt.prompt == state.owes), None)
-            terms = owed.terms if owed is not None else NO_TERMS
-            draft = owed.draft.reply if owed is not None and owed.draft is not None else None
-            if wish == "help":
-                hint = self.commands.help(terms)
-            elif wish in ("say", "answer"):
-                try:
-                    ids = (f"call_{exchange.exchange}{number:02d}" for number in range(_CALLS_AT_ONCE))
-                    answer = self.commands.answer(said.words, terms, ids, draft)
-                except CommandError as error:
-                    refused = str(error)
-        return Arrive(
-            call=exchange.exchange,
-            who=who,
-            key=request_key(who, request, headers.get("idempotency-key", "")),
-            digest=said.digest,
-            words=said.words,
-            answer=answer,
-            rules=decision.rules,
-            role=decision.role,
-            join=join_of(said.words, self.join_words),
-            wish=wish,
-            asks=said.asks,
-            shape=said.shape,
-            context=said.context,
-            quotes=said.quotes,
-            replies_to=said.replies_to,
-            retry=retry,
-            refused=refused,
-            hint=hint,
-            terms=Terms(tuple(map(_as_terms, request.tools)), request.response_format),
-            draft=drafted(exchange.draft) if exchange.draft is not None else None,
-            size_bytes=size_bytes,
-        )
+        words, commands = self.join_words, self.commands
+        return arrival(exchange, decision, said, state, retry=retry, commands=commands, join_words=words)
 
     async def restore(self) -> None:
         """Take over the sessions that the last process left in the store: every call that it held is gone. Done once,
@@ -505,24 +411,6 @@ class Pairing:
             exchange.fall_back()
 
 
-def _makes_prompt(state: Session, event: Arrive, now: float) -> bool:
-    """Whether a new prompt would come of this call. A first client may turn out to be the one who answers."""
-    known = {(prompt.prompt, prompt.created_at) for prompt in state.prompts}
-    after, _ = step(state, event, now)
-    return not after.provisional and any(
-        live.call == event.call
-        for prompt in after.prompts
-        if (prompt.prompt, prompt.created_at) not in known
-        for live in prompt.calls
-    )
-
-
-def _as_terms(tool: Tool) -> Tool:
-    """A tool as far as an answer may call it. What a vendor's own one has beside that (credentials for another service,
-    say) is nothing to a session, which is stored."""
-    return Tool(tool.name, tool.description, tool.schema)
-
-
 def is_urgent(before: Session, event: Event) -> bool:
     """Whether this must be stored at once, though nothing is sent because of it.
 
@@ -537,8 +425,3 @@ def is_urgent(before: Session, event: Event) -> bool:
             return any(prompt.shown_by == call for prompt in before.prompts)
         case _:
             return False
-
-
-def _who(exchange: Exchange) -> str:
-    user_agent = exchange.head.headers.get("user-agent", "")
-    return fingerprint(exchange.listener, exchange.client_host, exchange.credential, user_agent)

@@ -10,7 +10,8 @@ from typing import Any
 
 from motive_core.dialects import RequestHead
 from motive_core.exchange import ServiceReply
-from motive_core.gateway import Gateway, Incoming
+from motive_core.gateway import Gateway
+from motive_core.incoming import Incoming
 from tests.core.ports import FakePort
 from tests.core.test_gateway import ALL_PATHS, Client, heard
 

@@ -13,7 +13,8 @@ from motive_core.config import Config
 from motive_core.dialects import DIALECTS, RequestHead
 from motive_core.errors import RateLimitedError, UpstreamError
 from motive_core.exchange import Answered, Events, ServiceReply, Severed, SeveredError, Spoken
-from motive_core.gateway import Gateway, Incoming
+from motive_core.gateway import Gateway
+from motive_core.incoming import Incoming
 from motive_core.ir import Choice, Reply, TextPart
 from motive_core.sources import Call, Source, SourceSettings, World
 from motive_core.stream import ChoiceEnded, Failed, Finished, PartDelta, PartStarted, Started, collect, replay

@@ -12,7 +12,9 @@ import pytest
 from motive_core.config import Config
 from motive_core.dialects import DIALECTS, RequestHead
 from motive_core.exchange import Exchange
-from motive_core.gateway import Gateway, Incoming
+from motive_core.gateway import Gateway
+from motive_core.incoming import Incoming
+from motive_core.refusals import side_of
 from motive_core.session import Rules
 from tests.core.ports import FakePort
 
@@ -297,7 +299,7 @@ class TestOperator:
     async def test_models_are_the_open_sessions(self, gateway: Gateway, headers: dict[str, str], key: str) -> None:
         await Client(gateway, "person").say("ping")
         head = RequestHead("GET", "h", 80, "/v1/models", headers=headers)
-        dialect = gateway.side_of(head)
+        dialect = side_of(head)
         assert dialect is not None
         status, _, body = await gateway.serve(Incoming("reverse", head, "127.0.0.1", b""), dialect)
         listed = json.loads(body)

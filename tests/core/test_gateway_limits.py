@@ -10,7 +10,8 @@ import pytest
 
 from motive_core.access import ANYBODY
 from motive_core.dialects import RequestHead
-from motive_core.gateway import Gateway, Incoming
+from motive_core.gateway import Gateway
+from motive_core.incoming import Incoming
 from tests.core.ports import FakePort
 from tests.core.test_gateway import ALL_PATHS, PATHS, Client, Clock, code, config, heard
 
@@ -204,11 +205,11 @@ class TestRates:
     async def test_requests_beside_the_chat(self, gateway: Gateway) -> None:
         gateway.configure(config(rate_limits={"enabled": True, "side_requests_per_minute": 1}))
         head = RequestHead("GET", "127.0.0.1", 80, "/v1/models", headers={"anthropic-version": "2023-06-01"})
-        assert gateway.refuse_flood(head, "127.0.0.1", ANYBODY) is None
-        refusal = gateway.refuse_flood(head, "127.0.0.1", ANYBODY)
+        assert gateway.refusals.flood(head, "127.0.0.1", ANYBODY) is None
+        refusal = gateway.refusals.flood(head, "127.0.0.1", ANYBODY)
         assert refusal is not None and refusal[0] == 429
         assert json.loads(refusal[2])["error"]["type"] == "rate_limit_error"
-        assert gateway.refuse_flood(head, "127.0.0.2", ANYBODY) is None
+        assert gateway.refusals.flood(head, "127.0.0.2", ANYBODY) is None
         assert not (await Client(gateway, "person").say("ping")).told
 
     async def test_an_address_seen_through_a_proxy(self, gateway: Gateway) -> None:

@@ -20,7 +20,7 @@ def gateway() -> Gateway:
 
 @pytest.fixture
 def app(gateway: Gateway) -> Starlette:
-    return make_app(gateway, "s")
+    return make_app(gateway, gateway.refusals.not_served, "s")
 
 
 async def get(app: Starlette, path: str, headers: dict[str, str] = SECRET) -> httpx.Response:

@@ -14,7 +14,8 @@ import pytest
 from motive_core.backends import open_sqlite
 from motive_core.config import Config
 from motive_core.dialects import RequestHead
-from motive_core.gateway import Gateway, Incoming
+from motive_core.gateway import Gateway
+from motive_core.incoming import Incoming
 from tests.core.ports import FakePort
 from tests.core.test_gateway import Client, Clock, code, heard
 

@@ -12,7 +12,9 @@ import pytest
 from motive_core.config import Config
 from motive_core.dialects import RequestHead
 from motive_core.exchange import Exchange
-from motive_core.gateway import Gateway, Incoming
+from motive_core.gateway import Gateway
+from motive_core.incoming import Incoming
+from motive_core.refusals import side_of
 from tests.core.ports import FakePort
 
 REAL = "resp_68af4030592c81938ec0a5fbab4a3e9f"
@@ -57,7 +59,7 @@ class Client:
     async def call(self, method: str, target: str, body: bytes = b"") -> tuple[int, Any]:
         """A call beside the chat: its status and what it says."""
         head = self.head(method, target)
-        dialect = Gateway.side_of(head)
+        dialect = side_of(head)
         assert dialect is not None
         status, headers, answer = await self.gateway.serve(Incoming(self.listener, head, "127.0.0.1", body), dialect)
         assert headers["content-type"] == "application/json"

@@ -12,7 +12,9 @@ from motive_core.access import Caller
 from motive_core.config import Config
 from motive_core.dialects import DIALECTS
 from motive_core.errors import AuthenticationError
-from motive_core.gateway import Gateway, Incoming
+from motive_core.gateway import Gateway
+from motive_core.incoming import Incoming
+from motive_core.refusals import error_reply, side_of
 from tests.core.access.heads import head
 from tests.core.ports import FakePort
 
@@ -93,7 +95,7 @@ async def test_lists_show_only_what_a_key_may_use(gateway: Gateway) -> None:
     listed = {}
     for key in ("k-alice", "k-game", "k-other"):
         asked = head("GET", "/v1/models", authorization=f"Bearer {key}")
-        side = gateway.side_of(asked)
+        side = side_of(asked)
         assert side is not None
         incoming = Incoming("reverse", asked, "127.0.0.1", b"", gateway.guard.admit(asked))
         _, _, body = await gateway.serve(incoming, side)
@@ -123,7 +125,7 @@ async def test_routes_know_a_key_by_its_name() -> None:
 @pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
 def test_each_vendors_clients_are_told_in_their_words(dialect: Any) -> None:
     refused = AuthenticationError("no", code="invalid_api_key")
-    status, headers, body = Gateway.error_reply(dialect, refused, "x")
+    status, headers, body = error_reply(dialect, refused, "x")
     assert status == 401 and headers["x-should-retry"] == "false"
     assert b"no" in body
 
@@ -132,7 +134,7 @@ def test_who_is_not_admitted_is_challenged(caplog: pytest.LogCaptureFixture) -> 
     caplog.set_level("INFO")
     made = Gateway(Config.model_validate({"access": ACCESS}))
     page = head("GET", "/v1/models", origin="http://localhost:3000", anthropic_version="2023-06-01")
-    status, headers, body = made.refused(page, AuthenticationError("no"), "192.0.2.7")
+    status, headers, body = made.refusals.not_admitted(page, AuthenticationError("no"), "192.0.2.7")
     assert (status, headers["www-authenticate"]) == (401, 'Bearer realm="motive"')
     assert headers["access-control-allow-origin"] == "http://localhost:3000"
     assert json.loads(body)["error"]["type"] == "authentication_error"

@@ -30,13 +30,14 @@ class Told:
     async def close_session(self, session: str) -> bool:
         return session == "there"
 
-    def refuse(self, head: RequestHead, status: int) -> tuple[int, Mapping[str, str], bytes]:
-        return status, {}, b"refused"
+
+def not_served(_: RequestHead, status: int) -> tuple[int, Mapping[str, str], bytes]:
+    return status, {}, b"refused"
 
 
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(make_app(Told(), "the-secret"))
+    transport = httpx.ASGITransport(make_app(Told(), not_served, "the-secret"))
     async with httpx.AsyncClient(transport=transport, base_url="http://origin") as made:
         yield made
 

@@ -14,7 +14,8 @@ import pytest
 from motive_core.config import Config
 from motive_core.dialects import RequestHead
 from motive_core.exchange import Exchange
-from motive_core.gateway import Gateway, Incoming
+from motive_core.gateway import Gateway
+from motive_core.incoming import Incoming
 from tests.core.ports import FakePort
 from tests.e2e.bedrock_agent_service import ACCESS_KEY, AGENT, ALIAS, REGION, SECRET_KEY, BedrockAgentService, Step
 
