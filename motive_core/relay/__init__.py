@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from motive_core.relay.by_hand import called, failed, said
 from motive_core.relay.commands import CommandError, CommandReader
 from motive_core.relay.words import (
     NEW_MESSAGE,
@@ -20,11 +21,14 @@ __all__ = [
     "CommandError",
     "CommandReader",
     "Relayed",
+    "called",
+    "failed",
     "fingerprint",
     "is_retry",
     "join_of",
     "prompt_parts",
     "relayed",
     "request_key",
+    "said",
     "text_digest",
 ]

@@ -149,10 +149,24 @@ def _failure(command: str, text: str) -> Failure:
     return Failure(int(status), message.strip() or _DEFAULT_MESSAGE)
 
 
+def checked_failure(status: int, message: str) -> Failure:
+    """An error of this status. Raises ``CommandError`` if it is none of an error."""
+    if not 400 <= status <= 599:
+        raise CommandError(f"the status must be one of an error, 400 to 599, not {status}")
+    return Failure(status, message.strip() or _DEFAULT_MESSAGE)
+
+
 def _tool_call(command: str, tools: Sequence[Tool], call_id: str) -> ToolCallPart:
     name, _, arguments = command.strip().partition(" ")
     name, _, rest = name.partition("\n")
-    arguments = (f"{rest}\n{arguments}" if rest else arguments).strip() or "{}"
+    arguments = f"{rest}\n{arguments}" if rest else arguments
+    return checked_tool_call(name, arguments, tools, call_id)
+
+
+def checked_tool_call(name: str, arguments: str, tools: Sequence[Tool], call_id: str) -> ToolCallPart:
+    """A call of one of these tools, no arguments being an empty object. Raises ``CommandError`` for what does not
+    fit."""
+    arguments = arguments.strip() or "{}"
     tool = next((one for one in tools if one.name == name), None)
     if tool is None:
         offered = ", ".join(one.name for one in tools) or "none"
@@ -170,6 +184,13 @@ def _tool_call(command: str, tools: Sequence[Tool], call_id: str) -> ToolCallPar
 
 def _wants_json(response_format: ResponseFormat | None) -> bool:
     return response_format is not None and response_format.kind != "text"
+
+
+def checked_text(text: str, response_format: ResponseFormat | None) -> str:
+    """The text. Raises ``CommandError`` if it is not what the app asked for."""
+    if response_format is not None:
+        _check_format(text, response_format)
+    return text
 
 
 def _check_format(text: str, response_format: ResponseFormat) -> None:
