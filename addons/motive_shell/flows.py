@@ -173,9 +173,12 @@ class FlowPort:
         body that came; who edited that one means the edited one."""
         if service is not None and not self.is_readdressed:
             redirect(request, service)
-        if body is not None and self.came is not None and request.raw_content != self.came[3]:
+        if self.came is not None and request.raw_content != self.came[3]:
             assert self.exchange is not None and self.continued is not None
-            body = self.continued(self.exchange, request.get_content(strict=False) or b"")
+            if "content-length" in request.headers:  # who edits head and body need not count
+                request.headers["content-length"] = str(len(request.raw_content or b""))
+            if body is not None:
+                body = self.continued(self.exchange, request.get_content(strict=False) or b"")
         if body is not None:
             replace_body(request, body)
 

@@ -37,6 +37,9 @@ routes:
   - match: {{listener: forward}}
     answer: pair
     when: joined
+  - match: {{listener: reverse, model: served}}
+    answer: pair
+    service: "https://llm.example/base"
   - match: {{listener: reverse}}
     answer: pair
 """
@@ -229,11 +232,11 @@ class TestPass:
         flow = prompt.focus(await prompt.proxy.call("hello", forward=True))
         assert flow.intercepted
         prompt.types("motive.pass @focus")
-        assert not flow.intercepted and flow.response is None
+        assert (flow.intercepted, flow.response) == (False, None)
 
     async def test_at_the_meeting_point_is_an_error(self, prompt: Prompt) -> None:
         flow = await prompt.held()
-        with pytest.raises(CommandError, match="no real service"):
+        with pytest.raises(CommandError, match="no real service behind this call"):
             prompt.types("motive.pass @focus")
         assert flow.intercepted
 
@@ -326,6 +329,23 @@ class TestHelp:
     async def test_no_attribute_of_the_addon_is_a_property(self) -> None:
         """mitmproxy reads all of them when it loads it."""
         assert not [name for name, one in vars(commands.MotiveCommands).items() if isinstance(one, property)]
+
+
+@pytest.mark.parametrize("how", ["pass", "resume"])
+@pytest.mark.parametrize("host", ["", "elsewhere.example"])
+async def test_a_request_that_was_edited_to_go_elsewhere_does(prompt: Prompt, how: str, host: str) -> None:
+    flow = await prompt.held(model="served")
+    if host:
+        flow.request.host = host
+    if how == "pass":
+        prompt.types("motive.pass @focus")
+    else:
+        flow.resume()
+        await settle()
+    assert flow.response is None
+    assert (flow.request.host, flow.request.path) == (
+        (host, "/v1/chat/completions") if host else ("llm.example", "/base/v1/chat/completions")
+    )
 
 
 async def test_resume_still_lets_the_real_service_answer(prompt: Prompt) -> None:
