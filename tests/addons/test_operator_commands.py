@@ -334,6 +334,7 @@ class TestHelp:
 @pytest.mark.parametrize("how", ["pass", "resume"])
 @pytest.mark.parametrize("host", ["", "elsewhere.example"])
 async def test_a_request_that_was_edited_to_go_elsewhere_does(prompt: Prompt, how: str, host: str) -> None:
+    prompt.types("motive.join served")
     flow = await prompt.held(model="served")
     if host:
         flow.request.host = host

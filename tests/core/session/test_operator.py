@@ -59,6 +59,15 @@ class TestAnAnswer:
         room.arrives("A", "my answer")
         room.expects("A2 notice: late")
 
+    def test_who_joins_again_is_past_it(self) -> None:
+        room = Room()
+        room.pairs()
+        room.answers("B1", "by hand")
+        room.sends("B1 is answered: by hand")
+        room.arrives("A", "ping")
+        room.arrives("A", "hm")
+        room.expects("A2 error: superseded")
+
     def test_who_listens_is_shown_the_next_prompt(self) -> None:
         room = Room(remembering="A")
         room.pairs()
