@@ -39,7 +39,8 @@ class JsonText(str):
 
 
 class Directory(Protocol):
-    """What arguments are looked up in: the addon whose name is ``ADDON``."""
+    """What arguments are looked up in: the addon whose name is ``ADDON``. Asked while somebody types, so that it raises
+    nothing, even before there is anything to look in."""
 
     def session_names(self) -> list[str]:
         """The ids of the open sessions."""

@@ -124,17 +124,19 @@ class MotiveCommands:
 
     def session_names(self) -> list[str]:
         """The ids of the open sessions."""
-        return [line.session for line in self._lines()]
+        return [line.session for line in self._lines()] if self._motive.runtime() is not None else []
 
     def tool_names(self) -> list[str]:
         """The tools of the calls that wait."""
-        held = self._runtime().gateway.held.values()
+        runtime = self._motive.runtime()
+        held = runtime.gateway.held.values() if runtime is not None else ()
         return sorted({tool.name for one in held if one.ending is None for tool in one.request.tools})
 
     def waiting_in(self, session: str) -> Flow | None:
         """The flow of the call that has waited longest in a session."""
-        exchange = self._operator().waiting_in(session)
-        return self._runtime().holds.flow_of(exchange) if exchange is not None else None
+        runtime = self._motive.runtime()
+        exchange = runtime.gateway.operator.waiting_in(session) if runtime is not None else None
+        return runtime.holds.flow_of(exchange) if runtime is not None and exchange is not None else None
 
     # How
 

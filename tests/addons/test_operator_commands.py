@@ -326,6 +326,16 @@ class TestHelp:
         with taddons.context(MotiveCommands(motive)) as context, pytest.raises(CommandError, match="not running"):
             context.master.commands.execute("motive.sessions")
 
+    async def test_without_a_running_addon_one_can_type(self) -> None:
+        motive = Motive()
+        with taddons.context(view.View(), MotiveCommands(motive)) as context:
+            manager = context.master.commands
+            for line in ("motive.join n", "motive.reply n", "motive.call n t", "motive.release n"):
+                *_, part = manager.parse_partial(line)[0]
+                kind = types.CommandTypes.get(part.type)
+                assert kind is not None
+                assert "npc" not in kind.completion(manager, part.type, part.value)
+
     async def test_no_attribute_of_the_addon_is_a_property(self) -> None:
         """mitmproxy reads all of them when it loads it."""
         assert not [name for name, one in vars(commands.MotiveCommands).items() if isinstance(one, property)]
