@@ -19,6 +19,7 @@ from tests.e2e.clients import Link, Talker, http_client, openai_client
 from tests.e2e.conftest import StartProxy
 from tests.e2e.proxy import DEADLINE_S, Proxy, free_port
 from tests.e2e.standin import Standin, whole
+from tests.e2e.terminal import TerminalProxy
 from tests.e2e.test_mitmweb import PASSWORD, Web
 from tests.e2e.test_responses_state import Person, ask, message, real_service
 
@@ -280,3 +281,19 @@ class TestEdits:
             await desk.edit(flow, content="nonsense")
             await desk.press("resume", flow)
             assert (await asked).json() == {"got": "nonsense"}
+
+
+async def test_the_console_has_the_commands_too(tmp_path: Path, confdir: Path, session: str) -> None:
+    with TerminalProxy(tmp_path, confdir) as proxy:
+        app = Talker(Link(proxy), "openai", session)
+        asked = app.start("troll?")
+        await proxy.until_held(session)
+        proxy.types(':motive.reply "~comment held" "by hand"\r')
+        assert (await asked).text == "by hand"
+        asked = app.start("dragon?")
+        await proxy.until_prompts(session)
+        proxy.types(f":motive.fail {session} 429 slow down\r")
+        with pytest.raises(openai.RateLimitError, match="slow down"):
+            await asked
+        proxy.types(":motive.sessions\r")
+        proxy.wait_for(lambda: "answered by" in proxy.log, "no list of sessions")
