@@ -284,7 +284,8 @@ class TestEdits:
 
 
 async def test_the_console_has_the_commands_too(tmp_path: Path, confdir: Path, session: str) -> None:
-    with TerminalProxy(tmp_path, confdir) as proxy:
+    proxy = TerminalProxy(tmp_path, confdir)
+    with proxy:
         app = Talker(Link(proxy), "openai", session)
         asked = app.start("troll?")
         await proxy.until_held(session)
