@@ -12,6 +12,8 @@ for _folder in (str(_HERE), str(_HERE.parent)):
         sys.path.insert(0, _folder)
 
 from motive_shell.addon import Motive  # noqa: E402
+from motive_shell.commands import MotiveCommands  # noqa: E402
 from motive_shell.views import LLMViews  # noqa: E402
 
-addons = [Motive(), LLMViews()]
+_motive = Motive()
+addons = [_motive, MotiveCommands(_motive), LLMViews()]

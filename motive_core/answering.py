@@ -121,7 +121,7 @@ class Answering:
             return
         self._held.add(exchange)
         made.calls += 1
-        exchange.source = made.settings.kind
+        exchange.source, exchange.answered_by = made.settings.kind, name
         work = self._works[exchange.exchange] = _Work(made)
         task = self._spawn(self._work(exchange, work, deadline_s, retry=retry))
         if not task.done():

@@ -36,6 +36,7 @@ from motive_core.kept import KeptStore
 from motive_core.ledger import Ledger
 from motive_core.log_lines import LogLine
 from motive_core.metrics import CONTENT_TYPE, Metrics, Source
+from motive_core.operating import Operator
 from motive_core.overview import describe_session
 from motive_core.pairing import HeldCalls, Pairing
 from motive_core.rate_limits import RateLimiter
@@ -113,6 +114,9 @@ class Gateway:
             held=self.held,
             hand_over=self.answering.take,
             ask_draft=self.answering.draft,
+        )
+        self.operator = Operator(
+            self.pair, self.held, clock=self.clock, most_sessions=lambda: self.config.limits.max_sessions
         )
         self.listeners: Callable[[], list[str]] = list
         """Where the proxy listens, as whoever runs it knows."""

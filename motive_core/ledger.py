@@ -31,7 +31,7 @@ class Ledger:
         """An exchange is over."""
         decided_at = exchange.decided_at
         waited_s = (self._clock() if decided_at is None else decided_at) - exchange.arrived_at
-        if exchange.source in ("pair", "review") and (outcome != "passed" or decided_at is not None):
+        if exchange.source in ("pair", "review", "operator") and (outcome != "passed" or decided_at is not None):
             self._metrics.held(waited_s)
         self._tell(
             exchange.exchange,

@@ -18,9 +18,9 @@ from prometheus_client.metrics_core import Metric
 from motive_core.dialects import DIALECTS
 from motive_core.sources import KINDS
 
-type Source = Literal["pair", "review", "background", "fallback", "pass", "reject", "none"]
-"""Who ended a call: ``fallback`` is the reply that a route has for when nobody answers, ``pass`` and ``reject`` are
-routes, ``none`` is for calls that came to no source."""
+type Source = Literal["pair", "review", "operator", "background", "fallback", "pass", "reject", "none"]
+"""Who ended a call: ``operator`` is who runs the proxy, ``fallback`` is the reply that a route has for when nobody
+answers, ``pass`` and ``reject`` are routes, ``none`` is for calls that came to no source."""
 
 type Stage = Literal["accept", "reply"]
 
@@ -29,7 +29,7 @@ CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 OTHER: Final = "other"
 DIALECT_NAMES: Final = frozenset(dialect.name for dialect in DIALECTS)
 LISTENERS: Final = frozenset({"forward", "reverse"})
-SOURCES: Final = frozenset({"pair", "review", "background", "fallback", "pass", "reject", "none", *KINDS})
+SOURCES: Final = frozenset({"pair", "review", "operator", "background", "fallback", "pass", "reject", "none", *KINDS})
 OUTCOMES: Final = frozenset({"replied", "noticed", "failed", "passed", "released", "gone", "undelivered", "cut"})
 LIMITS: Final = frozenset(
     {

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 
 from motive_core.dialects import Dialect, ModelInfo, RequestHead, SideCall, WireReply
-from motive_core.errors import BadRequestError
+from motive_core.errors import BadRequestError, MotiveError
 from motive_core.ir import ChatRequest
 from motive_core.kept import KeptReplies, KeptStore
 
@@ -64,3 +64,15 @@ class SideCalls:
             return found, changed
         message = f"Previous response with id '{request.previous}' not found."
         raise BadRequestError(message, code="previous_response_not_found", param="previous_response_id")
+
+    def continued_body(
+        self, dialect: Dialect, head: RequestHead, body: bytes, credential: str | None, *, forward: bool
+    ) -> bytes | None:
+        """A body (in no content encoding) with the conversation that it only names, for a service that does not know
+        it; None if it will do as it is, or is none that can be read."""
+        try:
+            request = dialect.parse_request(body, head)
+            request, continues = self.continue_kept(dialect, request, credential, forward=forward)
+        except MotiveError:
+            return None
+        return dialect.render_request(request) if continues else None

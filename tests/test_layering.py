@@ -64,7 +64,7 @@ LAYERS: Final[tuple[frozenset[str], ...]] = (
             "motive_core.ledger",
         }
     ),
-    frozenset({"motive_core.answering", "motive_core.refusals"}),
+    frozenset({"motive_core.answering", "motive_core.operating", "motive_core.refusals"}),
     frozenset({"motive_core.gateway"}),
     frozenset({"motive_core.cli"}),
     frozenset({"motive_core.__main__"}),

@@ -38,6 +38,7 @@ from motive_shell.flows import ROLE_HEADER, FlowPort, incoming_of, listener_of, 
 from motive_shell.framing import HeadBounds, frame, mend, without_trailers
 from motive_shell.heads import head_of
 from motive_shell.logs import keep_secrets
+from motive_shell.notes import note_passed
 from motive_shell.runtime import Runtime, runtime_of
 from motive_shell.site import LONGEST_TARGET, refusal, to_origin
 from motive_shell.trust import has_certificates, make_certificates
@@ -60,6 +61,10 @@ class Motive:
 
     def __init__(self) -> None:
         self._runtime: Runtime | None = None
+
+    def runtime(self) -> Runtime | None:
+        """What this addon runs; None before it is configured."""
+        return self._runtime
 
     def _configured(self) -> Runtime:
         # No property: mitmproxy reads every attribute of an addon when it loads it.
@@ -321,6 +326,8 @@ class Motive:
         exchange = await gateway.accept(incoming_of(flow, head, gateway, caller), dialect, port)
         if exchange is not None:
             await runtime.holds.take(port, exchange)
+        elif flow.response is None:
+            note_passed(flow, dialect)
 
     def _serve(self, flow: http.HTTPFlow, head: RequestHead, rank: Rank) -> None:
         """A request for the proxy itself."""

@@ -6,7 +6,7 @@ Owns everything that touches a flow's request, response and interception. Knows 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote_plus, urlsplit
@@ -138,6 +138,12 @@ class FlowPort:
     resumed: bool = False
     promoted: bool = False
     original: http.Request | None = None
+    came: tuple[str, str, int, bytes | None] | None = None
+    """Scheme, host, port and body of its request, as it was when it was held: it may be edited since."""
+    told: str = ""
+    """What we wrote of it last, as its comment."""
+    continued: Callable[[Exchange, bytes], bytes | None] | None = None
+    """Gives what the real service needs in the place of a body that was edited."""
 
     def respond(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         """See ``Port``."""
@@ -145,11 +151,8 @@ class FlowPort:
         self.resume()
 
     def pass_through(self, service: str | None, body: bytes | None = None) -> None:
-        """See ``Port``."""
-        if service is not None:
-            redirect(self.flow.request, service)
-        if body is not None:
-            replace_body(self.flow.request, body)
+        """See ``Port``. What was edited stays edited."""
+        self.prepare(self.flow.request, service, body)
         self.resume()
 
     def stream(self, headers: Mapping[str, str], chunks: AsyncIterator[bytes]) -> None:
@@ -182,11 +185,34 @@ class FlowPort:
         flow.request = (self.original or self.flow.request).copy()
         flow.server_conn = connection.Server(address=None)
         flow.comment = "asked for a reply that is being streamed"
-        if service is not None:
-            redirect(flow.request, service)
-        if body is not None:
-            replace_body(flow.request, body)
+        self.prepare(flow.request, service, body)
         return await self.services.ask(flow)
+
+    def hold(self, continued: Callable[[Exchange, bytes], bytes | None]) -> None:
+        """Remember the request as it came, and how an edited body is made fit for the real service."""
+        request = self.original or self.flow.request
+        self.came = (request.scheme, request.host, request.port, request.raw_content)
+        self.continued = continued
+
+    @property
+    def is_readdressed(self) -> bool:
+        """Whether its request was edited to go to another place."""
+        request = self.original or self.flow.request
+        return self.came is not None and (request.scheme, request.host, request.port) != self.came[:3]
+
+    def prepare(self, request: http.Request, service: str | None, body: bytes | None) -> None:
+        """Make its request, or a copy of that, one to the real service. ``body`` is what that needs in the place of the
+        body that came; who edited that one means the edited one."""
+        if service is not None and not self.is_readdressed:
+            redirect(request, service)
+        if self.came is not None and request.raw_content != self.came[3]:
+            assert self.exchange is not None and self.continued is not None
+            if "content-length" in request.headers:  # who edits head and body need not count
+                request.headers["content-length"] = str(len(request.raw_content or b""))
+            if body is not None:
+                body = self.continued(self.exchange, request.get_content(strict=False) or b"")
+        if body is not None:
+            replace_body(request, body)
 
     def restore(self) -> None:
         """Give the flow its own request back, if it was promoted."""

@@ -11,12 +11,15 @@ import logging
 
 from mitmproxy import http
 from mitmproxy.connection import Client
+from mitmproxy.flow import Flow
 
 from motive_core.errors import MotiveError, UnavailableError
 from motive_core.exchange import Exchange
 from motive_core.gateway import Gateway
+from motive_core.operating import OPERATOR
 from motive_core.refusals import error_reply
-from motive_shell.flows import FlowPort, redirect, replace_body
+from motive_shell.flows import FlowPort
+from motive_shell.notes import note_exchange
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +32,8 @@ class Holds:
         self._ports: dict[str, FlowPort] = {}
         self._by_client: dict[str, set[str]] = {}
         self._empty = asyncio.Event()
+        self._told_to = 0
+        """How many of those that wait ``tell_waiting`` has told of in this round."""
 
     def __len__(self) -> int:
         return len(self._ports)
@@ -42,22 +47,27 @@ class Holds:
         """The reply of a flow begins."""
         port = self._ports.get(flow.id)
         exchange = port.exchange if port is not None else None
+        if port is not None and exchange is not None and exchange.ending is not None:
+            self._note(port, exchange)
         if exchange is not None and exchange.request.stream and exchange.ending != "passed":
             self._gateway.metrics.first_byte(self._gateway.clock() - exchange.arrived_at)
 
     async def take(self, port: FlowPort, exchange: Exchange) -> None:
         """Take charge of a flow whose call was accepted. If it has no reply yet, it is held from now on."""
+        flow = port.flow
         if exchange.ending == "passed":
+            note_exchange(flow, exchange, 0.0)
             return
         port.exchange = exchange
-        flow = port.flow
         self._ports[flow.id] = port
         self._by_client.setdefault(flow.client_conn.id, set()).add(flow.id)
         if not flow.client_conn.connected:
             await self.client_gone(flow.client_conn)
             return
+        if exchange.ending is None:
+            port.hold(self._continued)
+            self._note(port, exchange)
         if exchange.ending is None and not port.promoted:
-            flow.comment = f"held for {exchange.session}"
             flow.intercept()
             # The watcher is the first to wait for the resume, since it is spawned up to there: so it can still answer a
             # flow that the operator resumes before mitmproxy goes on with it.
@@ -73,42 +83,47 @@ class Holds:
         if flow.error is None and exchange.draft is not None:
             await self._gateway.let_go(exchange)
             return
-        self._forget(flow)
         if flow.error is not None:
             exchange.end("gone")
+            self._note(port, exchange)
+            self._forget(flow)
             await self._gateway.gone(exchange)
             return
         exchange.end("passed")
-        flow.comment = "released to the real service"
-        if (body := exchange.own_body()) is not None:
-            replace_body(flow.request, body)
-        if exchange.service is not None:
-            redirect(flow.request, exchange.service)
-        elif exchange.listener == "reverse":
-            error = UnavailableError("The operator released this call, and it has no real service.", code="released")
+        exchange.answered_by = OPERATOR
+        port.prepare(flow.request, exchange.service, exchange.own_body())
+        if exchange.service is None and exchange.listener == "reverse" and not port.is_readdressed:
+            exchange.end("failed")
+            exchange.error = error = UnavailableError(
+                "The operator released this call, and it has no real service.", code="released"
+            )
             status, headers, body = error_reply(exchange.dialect, error, exchange.exchange)
             flow.response = http.Response.make(status, body, headers)
-            flow.comment = "released"
+        self._note(port, exchange)
+        self._forget(flow)
         await self._gateway.released(exchange)
 
     async def delivered(self, flow: http.HTTPFlow) -> None:
         """The reply of a flow is complete and goes out."""
+        port = self._ports.get(flow.id)
         exchange = self._forget(flow)
-        if exchange is None:
+        if port is None or exchange is None:
             return
-        waited = self._gateway.clock() - exchange.arrived_at
-        flow.comment = f"{exchange.outcome or exchange.ending} for {exchange.session}, {waited:.1f} s"
+        self._note(port, exchange)
         await self._gateway.delivered(exchange)
 
     async def failed(self, flow: http.HTTPFlow) -> None:
         """A flow ended with an error."""
+        port = self._ports.get(flow.id)
         exchange = self._forget(flow)
-        if exchange is None:
+        if port is None or exchange is None:
             return
         if exchange.ending is None:
             exchange.end("gone")
+            self._note(port, exchange)
             await self._gateway.gone(exchange)
         else:
+            self._note(port, exchange)
             await self._gateway.failed(exchange)
 
     async def client_gone(self, client: Client) -> None:
@@ -121,11 +136,43 @@ class Holds:
                 continue  # its reply is on the way: delivered or failed will tell
             self._forget(port.flow)
             exchange.end("gone")
-            port.flow.comment = f"client left {exchange.session}"
+            self._note(port, exchange)
             await self._gateway.gone(exchange)
             # Let mitmproxy end the flow; the error that it meets is no news.
             port.flow.response = http.Response.make(499)
             port.resume()
+
+    def _note(self, port: FlowPort, exchange: Exchange) -> None:
+        waited_s = self._gateway.clock() - exchange.arrived_at
+        port.told = note_exchange(port.flow, exchange, waited_s, port.told)
+
+    def _continued(self, exchange: Exchange, body: bytes) -> bytes | None:
+        forward = exchange.listener == "forward"
+        return self._gateway.side.continued_body(
+            exchange.dialect, exchange.head, body, exchange.credential, forward=forward
+        )
+
+    def held(self, flow: Flow) -> Exchange | None:
+        """The call of a flow, if it is in our hands and waits."""
+        port = self._ports.get(flow.id)
+        exchange = port.exchange if port is not None else None
+        return exchange if exchange is not None and exchange.ending is None else None
+
+    def flow_of(self, exchange: Exchange) -> http.HTTPFlow | None:
+        """The flow of a call that is in our hands."""
+        return next((port.flow for port in self._ports.values() if port.exchange is exchange), None)
+
+    def tell_waiting(self, most: int) -> list[http.HTTPFlow]:
+        """Write into flows that wait how long they do by now: into so many at most, those after them the next time.
+        Gives these flows, for the UIs to show them anew."""
+        waiting = [port for port in self._ports.values() if port.exchange is not None and port.exchange.ending is None]
+        begin = self._told_to if self._told_to < len(waiting) else 0
+        told = waiting[begin : begin + most]
+        self._told_to = begin + len(told)
+        for port in told:
+            assert port.exchange is not None
+            self._note(port, port.exchange)
+        return [port.flow for port in told]
 
     def sweep_killed(self) -> None:
         """A flow that was killed in a UI stays where it is held, its client waiting: let it go on to its end."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 from weakref import WeakKeyDictionary
 
-from mitmproxy import ctx, http, version
+from mitmproxy import ctx, hooks, http, version
 from mitmproxy.master import Master
 from mitmproxy.options import Options
 from starlette.applications import Starlette
@@ -40,6 +40,9 @@ logger = logging.getLogger(__name__)
 _CONFIG_POLL_S: Final = 1.0
 _UNFETCHED_S: Final = 30.0
 _SWEEP_KILLED_S: Final = 1.0
+_TELL_WAITING_S: Final = 4.0
+_TOLD_AT_ONCE: Final = 100
+"""Each is shown anew by the UI, and sent to each page that is open."""
 _COLLECT_AT_MOST: Final = 100
 """With more calls and connections than these, to look through all that lives would keep them waiting for too long."""
 
@@ -107,6 +110,8 @@ class Runtime:
             loop.create_task(self._clean_up(), name="motive clean-up"),
             loop.create_task(self._sweep_killed(), name="motive killed flows"),
         ]
+        if ctx.master.addons.get("view") is not None:  # mitmdump shows no list of flows
+            self._tasks.append(loop.create_task(self._tell_waiting(ctx.master), name="motive waiting flows"))
 
     def _too_few_files(self) -> str | None:
         return too_few_for(self.config.limits.max_held, self._open_files)
@@ -145,6 +150,12 @@ class Runtime:
         while True:
             await asyncio.sleep(_SWEEP_KILLED_S)
             self.holds.sweep_killed()
+
+    async def _tell_waiting(self, master: Master) -> None:
+        while True:
+            await asyncio.sleep(_TELL_WAITING_S)
+            if flows := self.holds.tell_waiting(_TOLD_AT_ONCE):
+                master.addons.trigger(hooks.UpdateHook(flows))
 
     async def _clean_up(self) -> None:
         while True:

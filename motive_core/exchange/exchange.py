@@ -51,7 +51,11 @@ class Exchange:
     ending: Ending | None = None
     outcome: str = ""
     source: str = "pair"
-    """Who answers it."""
+    """Who answers it, by kind."""
+    answered_by: str = ""
+    """Who answers it, by name, where that is known: a source, or the operator."""
+    listens: bool = False
+    """Whether it is the answerer's, and waits for a prompt."""
     status: int | None = None
     """That of the reply, once there is one of ours."""
     error: MotiveError | None = None

@@ -39,6 +39,7 @@ from motive_core.relay import (
 from motive_core.routing import Answer as AnswerDecision
 from motive_core.session import (
     Answer,
+    Answered,
     Arrive,
     Close,
     Command,
@@ -48,7 +49,9 @@ from motive_core.session import (
     Failed,
     Failure,
     FallBack,
+    GivenBack,
     Gone,
+    Passed,
     PassThrough,
     Released,
     Restarted,
@@ -57,6 +60,7 @@ from motive_core.session import (
     SendNotice,
     SendPrompt,
     Session,
+    TakenOver,
     Tick,
     answerer_present,
     draft_of,
@@ -252,6 +256,14 @@ class Pairing:
         if self._held.forget(exchange.exchange) is not None:
             await self._dispatch(exchange.session, event)
 
+    async def operate(self, session: str, event: Answered | Passed | TakenOver | GivenBack) -> None:
+        """The operator does something in a session, which begins with that if there is none."""
+        await self._dispatch(session, event)
+
+    async def look(self, session: str) -> Session:
+        """The state of a session; a fresh one if there is none."""
+        return (await self._backend.load(session)).state
+
     async def close(self, session: str) -> bool:
         """End a session: every call that it holds gets an error. Gives False if there is no such session."""
         if (await self._backend.load(session)).version == 0:
@@ -276,7 +288,7 @@ class Pairing:
 
     async def is_present(self, session: str) -> bool:
         """Whether somebody is there to answer in this session."""
-        return answerer_present((await self._backend.load(session)).state, self._clock())
+        return answerer_present(await self.look(session), self._clock())
 
     async def sessions(self) -> dict[str, Session]:
         """The state of every session, by id."""
@@ -315,6 +327,8 @@ class Pairing:
         self._schedule(session, after)
         for command in commands:
             self._run(session, command)
+        if after.listening is not None and (listening := self._held.get(after.listening.call)) is not None:
+            listening.listens = True
         return True
 
     def _schedule(self, session: str, state: Session) -> None:
@@ -346,6 +360,8 @@ class Pairing:
             self._spawn(self._dispatch(session, Failed(command.call)))
             return
         exchange.decided_at = self._clock()
+        if isinstance(command, SendPrompt):
+            exchange.outcome = "prompted"
         began = time.perf_counter()
         try:
             sent = self._send(exchange, command)
@@ -419,7 +435,7 @@ def is_urgent(before: Session, event: Event) -> bool:
     prompt again gets it again.
     """
     match event:
-        case Close() | Failed():
+        case Close() | Failed() | TakenOver() | GivenBack():
             return True
         case Delivered(call) | Gone(call):
             return any(prompt.shown_by == call for prompt in before.prompts)

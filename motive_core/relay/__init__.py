@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from motive_core.relay.by_hand import called, failed, said
 from motive_core.relay.commands import CommandError, CommandReader
 from motive_core.relay.drafts import drafted, parts_of
 from motive_core.relay.words import (
@@ -23,7 +24,9 @@ __all__ = [
     "CommandError",
     "CommandReader",
     "Relayed",
+    "called",
     "drafted",
+    "failed",
     "fingerprint",
     "is_retry",
     "join_of",
@@ -31,5 +34,6 @@ __all__ = [
     "prompt_parts",
     "relayed",
     "request_key",
+    "said",
     "text_digest",
 ]

@@ -15,7 +15,7 @@ from pydantic_core import from_json, to_json
 from motive_core.config import Commands
 from motive_core.dialects.degrade import parts_as_text
 from motive_core.fit import format_misfit, misfit, wants_json
-from motive_core.ir import ReasoningPart, Reply, TextPart, Tool, ToolCallPart
+from motive_core.ir import ReasoningPart, Reply, ResponseFormat, TextPart, Tool, ToolCallPart
 from motive_core.relay.drafts import calls_of, drafted, edited, parts_of, same_call, same_words, text_of, written
 from motive_core.relay.words import join_of, signatures, text_digest
 from motive_core.session import NO_TERMS, Answer, Failure, Terms, Wish, Words
@@ -184,11 +184,26 @@ def _failure(command: str, text: str) -> Failure:
     return Failure(int(status), message.strip() or _DEFAULT_MESSAGE)
 
 
+def checked_failure(status: int, message: str) -> Failure:
+    """An error of this status. Raises ``CommandError`` if it is none of an error."""
+    if not 400 <= status <= 599:
+        raise CommandError(f"the status must be one of an error, 400 to 599, not {status}")
+    return Failure(status, message.strip() or _DEFAULT_MESSAGE)
+
+
 def _tool_call(command: str, tools: Sequence[Tool], call_id: str, known: Sequence[ToolCallPart]) -> ToolCallPart:
-    """What is called. A call of a draft, ``known``, is what the service made of it: it need not fit."""
     name, _, arguments = command.strip().partition(" ")
     name, _, rest = name.partition("\n")
-    arguments = (f"{rest}\n{arguments}" if rest else arguments).strip() or "{}"
+    arguments = f"{rest}\n{arguments}" if rest else arguments
+    return checked_tool_call(name, arguments, tools, call_id, known)
+
+
+def checked_tool_call(
+    name: str, arguments: str, tools: Sequence[Tool], call_id: str, known: Sequence[ToolCallPart] = ()
+) -> ToolCallPart:
+    """A call of one of these tools, no arguments being an empty object. A call of a draft, ``known``, is what the
+    service made of it: it need not fit. Raises ``CommandError`` for what does not fit."""
+    arguments = arguments.strip() or "{}"
     for call in known:
         if call.custom and call.name == name:
             return ToolCallPart(call_id, name, arguments, custom=True)
@@ -207,3 +222,10 @@ def _tool_call(command: str, tools: Sequence[Tool], call_id: str, known: Sequenc
     if (why := misfit(value, tool.schema)) is not None:
         raise CommandError(f"the arguments of {name} do not fit its schema: {why}")
     return ToolCallPart(call_id, name, to_json(value).decode() if "\n" in arguments else arguments)
+
+
+def checked_text(text: str, response_format: ResponseFormat | None) -> str:
+    """The text. Raises ``CommandError`` if it is not what the app asked for."""
+    if (why := format_misfit(text, response_format)) is not None:
+        raise CommandError(why)
+    return text

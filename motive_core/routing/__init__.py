@@ -5,7 +5,7 @@ from __future__ import annotations
 from motive_core.routing.credentials import credential_identity, sigv4_key_id
 from motive_core.routing.hosts import HostTable
 from motive_core.routing.matching import CallFacts
-from motive_core.routing.router import Answer, Decision, Pass, Reject, Router, split_model
+from motive_core.routing.router import Answer, Decision, Pass, Reject, Router, session_id, split_model
 
 __all__ = [
     "Answer",
@@ -16,6 +16,7 @@ __all__ = [
     "Reject",
     "Router",
     "credential_identity",
+    "session_id",
     "sigv4_key_id",
     "split_model",
 ]

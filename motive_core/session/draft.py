@@ -55,6 +55,7 @@ class Draft:
         self.undelivered = before.undelivered
         self.turns = before.turns
         self.next_prompt = before.next_prompt
+        self.taken_over = before.taken_over
 
     def after(self) -> Session:
         """The next state; a fresh one if the session is over."""
@@ -73,9 +74,13 @@ class Draft:
             undelivered=self.undelivered,
             turns=self.turns,
             next_prompt=self.next_prompt,
+            taken_over=self.taken_over,
         )
 
     def answerer_is_here(self) -> bool:
+        return self.taken_over or self.answerer_sits()
+
+    def answerer_sits(self) -> bool:
         return answerer_sits(self.answerer, self.listening, self.now)
 
     def asker_is_here(self) -> bool:
@@ -86,6 +91,10 @@ class Draft:
         if self.asker is None:
             return False
         return self.now < self.asker.yields_at or any(p.calls for p in self.prompts.values() if p.outcome is None)
+
+    def prompt_of(self, call: str) -> Prompt | None:
+        """The prompt that holds this call."""
+        return next((p for p in self.prompts.values() if any(live.call == call for live in p.calls)), None)
 
     def set(self, prompt: Prompt) -> None:
         self.prompts[prompt.prompt] = prompt
@@ -166,6 +175,17 @@ class Draft:
         calls = tuple(live.call for live in prompt.calls)
         self.commands += [SendAnswer(call, prompt.prompt, answer) for call in calls]
         self.set(replace(prompt, answer=answer, calls=(), sending=(*prompt.sending, *calls)))
+
+    def operator_answers(self, call: str, answer: Answer) -> None:
+        """Give the prompt of this call the operator's answer. It stays owed, if it was: who answers it now is told to
+        be late."""
+        prompt = self.prompt_of(call)
+        if prompt is None or not self.make_room(answer.size_bytes, prompt.rules.keep_limit_bytes, done=True):
+            return
+        self.provisional = False
+        self.send(prompt, answer)
+        self.answered = (*self.answered, answer.digest)[-REMEMBERED:]
+        self.turns += 1
 
     def pass_or_fail(
         self, live: LiveCall, policy: Literal["pass", "fallback", "error", "wait"], kind: ErrorKind

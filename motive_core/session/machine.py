@@ -18,6 +18,7 @@ from motive_core.session.queries import live_calls, next_due
 from motive_core.session.roles import first_stays_asker, role_of
 from motive_core.session.state import (
     Answer,
+    Answered,
     Arrive,
     Close,
     Command,
@@ -26,8 +27,10 @@ from motive_core.session.state import (
     Event,
     Failed,
     FallBack,
+    GivenBack,
     Gone,
     LiveCall,
+    Passed,
     PassThrough,
     Prompt,
     Released,
@@ -38,6 +41,7 @@ from motive_core.session.state import (
     SendNotice,
     SendPrompt,
     Session,
+    TakenOver,
     Tick,
     Unsolicited,
 )
@@ -74,6 +78,16 @@ class _Step(Draft):
                 self.delivered(call)
             case Released(call):
                 self.released(call)
+            case Answered(call, answer):
+                self.operator_answers(call, answer)
+            case Passed(call):
+                self.operator_passes(call)
+            case TakenOver():
+                self.taken_over = True
+                self.provisional = False
+                self.grant_hold_time()
+            case GivenBack():
+                self.given_back()
             case Restarted():
                 self.restarted()
             case Close():
@@ -90,7 +104,7 @@ class _Step(Draft):
     def arrive(self, event: Arrive) -> None:
         if event.call in live_calls(self.before):
             return
-        verdict = role_of(self.before, event, asker_stays=self.asker_stays(), answerer_present=self.answerer_is_here())
+        verdict = role_of(self.before, event, asker_stays=self.asker_stays(), answerer_present=self.answerer_sits())
         if self.provisional and self.asker is not None and verdict in ("asker", "answerer", "first answers"):
             self.decide_first(self.asker, event, stays=first_stays_asker(self.asker, event, verdict))
         match verdict:
@@ -425,6 +439,17 @@ class _Step(Draft):
                     self.done(rest, "passed")
                 return
 
+    def operator_passes(self, call: str) -> None:
+        prompt, owes = self.prompt_of(call), self.owes
+        if prompt is not None and not self.pass_on(prompt):
+            self.provisional = False
+            self.owes = owes  # whoever was shown it is told to be late
+
+    def given_back(self) -> None:
+        self.taken_over = False
+        if not self.answerer_is_here():
+            self.nobody_answers()
+
     def close(self) -> Session:
         """End the session: every call that is held is told so."""
         if self.listening is not None:
@@ -448,7 +473,7 @@ class _Step(Draft):
             self.commands.append(SendNotice(listening.call, "idle") if notice else SendError(listening.call, "idle"))
         for prompt in list(self.prompts.values()):
             self.expire(prompt)
-        if self.answerer is not None and not self.answerer.away and not self.answerer_is_here():
+        if self.answerer is not None and not self.answerer.away and not self.answerer_sits():
             self.answerer_goes()
         self.settle()
         return self.after()
@@ -489,9 +514,14 @@ class _Step(Draft):
             self.stay(turn_timeout_s)
 
     def answerer_goes(self) -> None:
-        """Nobody is there to answer any more: each open prompt gets its ``on_lost``."""
+        """The answerer's seat is empty."""
         assert self.answerer is not None
         self.answerer = replace(self.answerer, away=True)
+        if not self.taken_over:
+            self.nobody_answers()
+
+    def nobody_answers(self) -> None:
+        """Nobody is there to answer any more: each open prompt gets its ``on_lost``."""
         for prompt in list(self.prompts.values()):
             ending = [live for live in prompt.calls if live.rules.on_lost != "wait"]
             if not ending:

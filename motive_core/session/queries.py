@@ -30,8 +30,8 @@ def draft_of(state: Session, call: str) -> Reply | None:
 
 
 def answerer_present(state: Session, now: float) -> bool:
-    """Whether somebody is there to answer."""
-    return answerer_sits(state.answerer, state.listening, now)
+    """Whether somebody is there to answer: in the answerer's seat, or as the operator."""
+    return state.taken_over or answerer_sits(state.answerer, state.listening, now)
 
 
 def asker_present(state: Session, now: float) -> bool:
@@ -40,7 +40,7 @@ def asker_present(state: Session, now: float) -> bool:
 
 
 def answerer_sits(answerer: Seat | None, listening: LiveCall | None, now: float) -> bool:
-    """``answerer_present``, for a step that is under way."""
+    """Whether the answerer's seat is taken."""
     return listening is not None or (answerer is not None and not answerer.away and now < answerer.until)
 
 
@@ -63,6 +63,6 @@ def next_due(state: Session) -> float | None:
             due += [live.deadline for live in prompt.calls]
         elif prompt.orphaned_at is not None:
             due.append(prompt.orphaned_at + prompt.rules.retry_window_s)
-    if not due and not state.prompts and state.asker is not None:
+    if not due and not state.prompts and state.asker is not None and not state.taken_over:
         due.append(state.asker.until)  # the session's end: as long as anything else is left, it would change nothing
     return min(due, default=None)

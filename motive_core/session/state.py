@@ -163,8 +163,9 @@ class Session:
     """The whole state. A fresh one has all defaults.
 
     ``provisional``: the asker is only the first client; who asks is decided when the second one comes.
-    ``owes`` is the prompt that the answerer was shown and has not answered (it may be closed by now: then its author
-    will be told so). ``shown`` and ``answered`` are digests of the latest prompts shown and answers given.
+    ``owes`` is the prompt that the answerer was shown and has not answered (it may be closed by now, or answered by
+    the operator: then its author will be told so). ``shown`` and ``answered`` are digests of the latest prompts shown
+    and answers given. ``taken_over``: the operator answers here, with or without an answerer beside it; it has no seat.
     """
 
     asker: Seat | None = None
@@ -179,6 +180,7 @@ class Session:
     undelivered: tuple[Answer, ...] = ()
     turns: int = 0
     next_prompt: int = 1
+    taken_over: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +248,32 @@ class Released:
 
 
 @dataclass(frozen=True, slots=True)
+class Answered:
+    """The operator answers the prompt of this call, whoever is in the session. Without effect on a call that no prompt
+    holds, and if the session has no room for so long an answer."""
+
+    call: str
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """The operator wants the real service to answer the prompt of this call. Without effect where there is none."""
+
+    call: str
+
+
+@dataclass(frozen=True, slots=True)
+class TakenOver:
+    """The operator is there to answer, until it gives the session back."""
+
+
+@dataclass(frozen=True, slots=True)
+class GivenBack:
+    """The operator is not there any more."""
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time has passed."""
 
@@ -260,7 +288,9 @@ class Close:
     """The operator ends the session."""
 
 
-type Event = Arrive | Gone | Delivered | Failed | Released | Tick | Restarted | Close
+type Event = (
+    Arrive | Gone | Delivered | Failed | Released | Answered | Passed | TakenOver | GivenBack | Tick | Restarted | Close
+)
 
 
 @dataclass(frozen=True, slots=True)

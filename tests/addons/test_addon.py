@@ -31,14 +31,14 @@ async def settle() -> None:
 class TestPairing:
     async def test_two_flows_meet(self, proxy: Proxy) -> None:
         player = await proxy.call("ping", agent="player")
-        assert player.intercepted and player.comment == "held for npc"
+        assert player.intercepted and player.comment == "listens in npc, 0 s"
         game = await proxy.call("You see a troll.", agent="game")
         assert (game.intercepted, player.intercepted) == (True, False)
         assert await proxy.finish(player) == "You see a troll."
         listening = await proxy.call("I attack!", agent="player")
         assert await proxy.finish(game) == "I attack!"
         assert listening.intercepted
-        assert game.comment.startswith("replied for npc, ")
+        assert game.comment.startswith("answered for npc, ")
 
     async def test_a_forwarded_call_is_left_alone_until_somebody_joins(self, proxy: Proxy) -> None:
         flow = await proxy.call("hello", forward=True)
@@ -114,7 +114,7 @@ class TestEndings:
         assert flow.intercepted
         flow.resume()
         await settle()
-        assert flow.response is None and flow.comment == "released to the real service"
+        assert flow.response is None and flow.comment.startswith("passed by operator for npc, ")
         (session,) = await proxy.runtime.gateway.sessions()
         assert [prompt["state"] for prompt in session["prompts"]] == ["open", "passed"]
 

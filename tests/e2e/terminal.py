@@ -46,8 +46,13 @@ class TerminalProxy(Proxy):
             self.command, cwd=self.folder, env=self.env, stdin=theirs, stdout=theirs, stderr=theirs
         )
         os.close(theirs)
+        self._keyboard = ours
         self._drawing = threading.Thread(target=self._keep_what_is_drawn, args=(ours,))
         self._drawing.start()
+
+    def types(self, text: str) -> None:
+        """Press these keys."""
+        os.write(self._keyboard, text.encode())
 
     def _keep_what_is_drawn(self, terminal: int) -> None:
         with self.log_path.open("wb") as log:

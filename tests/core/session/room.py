@@ -14,6 +14,7 @@ from typing import Any, Final, assert_never
 from motive_core.ir import Choice, Reply, TextPart
 from motive_core.session import (
     Answer,
+    Answered,
     Arrive,
     Close,
     Command,
@@ -22,8 +23,10 @@ from motive_core.session import (
     Failed,
     Failure,
     FallBack,
+    GivenBack,
     Gone,
     Join,
+    Passed,
     PassThrough,
     Prompt,
     Released,
@@ -34,6 +37,7 @@ from motive_core.session import (
     SendNotice,
     SendPrompt,
     Session,
+    TakenOver,
     Tick,
     Wish,
     Words,
@@ -66,6 +70,16 @@ def words(text: str) -> Words:
 def draft(text: str) -> Answer:
     """What a service would say."""
     return Answer((), f"draft {text}", reply=Reply("r1", "m", (Choice(words(text)),)))
+
+
+def by_operator(text: str) -> Answer:
+    """What the operator answers."""
+    return Answer(words(text), f"operator: {text}")
+
+
+def is_operators(answer: Answer | None) -> bool:
+    """Whether ``by_operator`` made it."""
+    return answer is not None and answer.digest.startswith("operator: ")
 
 
 def text_of(parts: Words) -> str:
@@ -127,8 +141,9 @@ def check_state(state: Session, now: float) -> None:
     showable = [p.prompt for p in state.prompts if waits(p) and p.calls and p.shown == "no"]
     assert state.listening is None or not showable, f"listening beside {showable}"
     for prompt in state.prompts:
+        is_owed = state.owes == prompt.prompt and not is_operators(prompt.answer)
         is_draft = prompt.draft is not None and prompt.answer == prompt.draft
-        assert prompt.answer is None or prompt.outcome is not None or state.owes != prompt.prompt or is_draft
+        assert prompt.answer is None or prompt.outcome is not None or not is_owed or is_draft, "it was answered"
         assert prompt.shown == "no" or not waits(prompt) or state.owes == prompt.prompt
         assert prompt.answer is None or not prompt.calls, "an answer was not sent"
         assert (prompt.orphaned_at is not None) == (
@@ -157,7 +172,7 @@ def check_due(state: Session, now: float) -> None:
     due = next_due(state)
     if due is None:
         in_flight = any(prompt.sending for prompt in state.prompts)
-        assert state == Session() or in_flight, "a session that no clock will ever end"
+        assert state == Session() or in_flight or state.taken_over, "a session that no clock will ever end"
         return
     assert due > now
     before = now + (due - now) / 2
@@ -215,6 +230,22 @@ class Room:
         """The operator pressed Resume."""
         self.held.pop(call, None)
         self.step(Released(call))
+
+    def answers(self, call: str, text: str) -> None:
+        """The operator answers this call."""
+        self.step(Answered(call, by_operator(text)))
+
+    def lets_pass(self, call: str) -> None:
+        """The operator wants the real service to answer this call."""
+        self.step(Passed(call))
+
+    def takes_over(self) -> None:
+        """The operator is there from now on."""
+        self.step(TakenOver())
+
+    def gives_back(self) -> None:
+        """The operator goes."""
+        self.step(GivenBack())
 
     def restarts(self) -> None:
         self.held.clear()

@@ -127,6 +127,23 @@ class Network(RuleBasedStateMachine):
                 self.world.apply((Delivered, Failed, Gone, Released)[pick % 4]("unknown"))
                 assert self.world.state == before
 
+    @precondition(lambda self: self.world.calls)
+    @rule(pick=PICK, passes=st.booleans())
+    def the_operator_answers(self, pick: int, *, passes: bool) -> None:
+        calls = sorted(self.world.held) or sorted(self.world.calls)
+        call = calls[pick % len(calls)]
+        if passes:
+            self.world.operator_passes(call)
+        else:
+            self.world.operator_answers(call)
+
+    @rule(stays=st.booleans())
+    def the_operator_comes(self, *, stays: bool) -> None:
+        if stays:
+            self.world.operator_comes()
+        else:
+            self.world.operator_goes()
+
     def teardown(self) -> None:
         self.world.ends()
 

@@ -8,16 +8,19 @@ into the machine's state only to keep clients from doing what no machine could t
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal, assert_never
+from typing import Final, Literal, assert_never
 
 from motive_core.session import (
+    Answered,
     Arrive,
     Command,
     Delivered,
     Event,
     Failed,
     FallBack,
+    GivenBack,
     Gone,
+    Passed,
     PassThrough,
     Prompt,
     Released,
@@ -29,6 +32,7 @@ from motive_core.session import (
     SendNotice,
     SendPrompt,
     Session,
+    TakenOver,
     Tick,
     answerer_present,
     draft_of,
@@ -36,7 +40,9 @@ from motive_core.session import (
     next_due,
     step,
 )
-from tests.core.session.room import arrival, check_state, draft, line, waits
+from tests.core.session.room import arrival, by_operator, check_state, draft, line, waits
+
+OPERATOR: Final = "the operator"
 
 type Key = tuple[str, float]
 """A prompt: its id, which the next session uses again, and its time."""
@@ -92,6 +98,7 @@ class World:
         self.words: dict[Key, str] = {}
         self.of_this_session: set[Key] = set()
         self.answered_by: dict[Key, Client] = {}
+        self.operator = Client(OPERATOR, OPERATOR)
         self.showings: dict[Key, tuple[str, bool]] = {}
         """Of each prompt, the call that it was last shown to, and whether something justifies to show it again."""
 
@@ -217,6 +224,39 @@ class World:
         self.held.discard(call)
         self.apply(Released(call))
 
+    # What the operator does
+
+    def operator_answers(self, call: str) -> None:
+        """Whoever else was shown the prompt: what it holds is answered, and nothing else happens."""
+        before = self.state
+        waiting = next((p for p in before.prompts if any(live.call == call for live in p.calls)), None)
+        self.apply(Answered(call, by_operator(f"to {call}")))
+        if waiting is None:
+            assert self.state == before
+            return
+        assert all(live.call not in self.held for live in waiting.calls)
+        assert before.listening == self.state.listening
+        assert before.owes == self.state.owes or before.listening is not None
+
+    def operator_passes(self, call: str) -> None:
+        """All calls of its prompt pass, or none."""
+        before = self.state
+        waiting = next((p for p in before.prompts if any(live.call == call for live in p.calls)), None)
+        self.apply(Passed(call))
+        can_pass = waiting is not None and all(live.rules.can_pass for live in waiting.calls)
+        if waiting is None or not can_pass:
+            assert self.state == before
+        else:
+            assert all(live.call not in self.held for live in waiting.calls)
+
+    def operator_comes(self) -> None:
+        self.apply(TakenOver())
+        assert answerer_present(self.state, self.now)
+
+    def operator_goes(self) -> None:
+        self.apply(GivenBack())
+        assert not self.state.taken_over
+
     def passes(self, seconds: float) -> None:
         self.now += seconds
         self.apply(Tick())
@@ -257,6 +297,10 @@ class World:
                 self.words[key] = prompt.digest
                 self.of_this_session.add(key)
             elif prompt.answer is not None and before[key].answer is None and prompt.answer != prompt.draft:
+                if isinstance(event, Answered):
+                    assert prompt.answer == event.answer
+                    self.answered_by[key] = self.operator
+                    continue
                 assert isinstance(event, Arrive)
                 assert author is not None
                 self.check_seen(author, event, prompt)
@@ -336,6 +380,7 @@ class World:
 
     def ends(self) -> None:
         """Everything that is under way arrives and everybody goes: then nothing is left, and no call was forgotten."""
+        self.operator_goes()
         for _ in range(10_000):
             for call, sent in self.calls.items():
                 if sent.in_flight:

@@ -1,0 +1,176 @@
+"""What the operator does to calls and sessions, whoever else is to answer them.
+
+Owns which of it can be done, and how the operator is told what cannot. What it does to a session is the session
+machine's business; how the operator says it is the shell's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from motive_core.errors import BadRequestError, error_of
+from motive_core.exchange import Exchange
+from motive_core.ir import Tool, ToolCallPart
+from motive_core.pairing import HeldCalls, Pairing
+from motive_core.part_sizes import bytes_of
+from motive_core.relay import CommandError, called, failed, said
+from motive_core.routing import session_id
+from motive_core.session import (
+    Answer,
+    Answered,
+    GivenBack,
+    Passed,
+    Prompt,
+    TakenOver,
+    Terms,
+    answerer_present,
+)
+
+OPERATOR: Final = "operator"
+
+
+class OperatorError(ValueError):
+    """What the operator wants cannot be done; the message says why, to the operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLine:
+    """A session as the operator is shown it in a list. ``waiting`` are calls that wait for an answer, the first of
+    them for ``waiting_s``."""
+
+    session: str
+    taken_over: bool
+    answerer: bool
+    waiting: int
+    waiting_s: float
+    turns: int
+
+
+class Operator:
+    """See the module. ``most_sessions`` gives the limit of open ones."""
+
+    def __init__(
+        self, pair: Pairing, held: HeldCalls, *, clock: Callable[[], float], most_sessions: Callable[[], int]
+    ) -> None:
+        self._pair = pair
+        self._held = held
+        self._clock = clock
+        self._most_sessions = most_sessions
+
+    # One call. Each raises ``OperatorError``.
+
+    async def say(self, exchange: Exchange, text: str) -> None:
+        """Answer a call with these words."""
+        await self._answer(exchange, _made(lambda: said(text, _terms(exchange))))
+
+    async def call(self, exchange: Exchange, name: str, arguments: str) -> None:
+        """Answer a call with a call of one of its tools; ``arguments`` are JSON."""
+        call_id = f"call_{exchange.exchange}00"
+        await self._answer(exchange, _made(lambda: called(name, arguments, _terms(exchange), call_id)))
+
+    async def fail(self, exchange: Exchange, status: int, message: str) -> None:
+        """Answer a call with an error."""
+        await self._answer(exchange, _made(lambda: failed(status, message)))
+
+    async def let_pass(self, exchange: Exchange) -> None:
+        """Let the real service answer a call."""
+        prompt = await self._prompt_of(exchange)
+        answered = exchange.draft is not None or "pass" in exchange.stand_ins
+        if not answered and exchange.service is None and exchange.listener != "forward":
+            raise OperatorError("there is no real service behind this call")
+        if prompt is None:
+            exchange.pass_on()
+            return
+        await self._pair.operate(exchange.session, Passed(exchange.exchange))
+        if exchange.ending is None:
+            raise OperatorError("there is no real service behind another call that says the same")
+
+    async def _answer(self, exchange: Exchange, answer: Answer) -> None:
+        answer = replace(answer, size_bytes=bytes_of(answer.parts))
+        prompt = await self._prompt_of(exchange)
+        if prompt is None:
+            _take(exchange)
+            exchange.decided_at = self._clock()
+            _tell(exchange, answer)
+            return
+        calls = [one for live in prompt.calls if (one := self._held.get(live.call)) is not None]
+        before = [(one, one.source, one.answered_by) for one in calls]
+        for one in calls:
+            _take(one)
+        await self._pair.operate(exchange.session, Answered(exchange.exchange, answer))
+        if exchange.ending is None:
+            for one, source, answered_by in before:
+                one.source, one.answered_by = source, answered_by
+            raise OperatorError("the session keeps as much as it may, and has no room for so long an answer")
+
+    async def _prompt_of(self, exchange: Exchange) -> Prompt | None:
+        """The prompt of a call that waits; None if its session does not hold it, but a source works on it."""
+        if exchange.ending is not None:
+            raise OperatorError("this call has its answer already")
+        state = await self._pair.look(exchange.session)
+        if state.listening is not None and state.listening.call == exchange.exchange:
+            raise OperatorError("this call waits for a prompt, not for an answer: it is of somebody who answers")
+        calls = ((prompt, live.call) for prompt in state.prompts for live in prompt.calls)
+        return next((prompt for prompt, call in calls if call == exchange.exchange), None)
+
+    # Sessions
+
+    async def take_over(self, session: str) -> str:
+        """Be there to answer in a session, from its next call on, until it is given back. Gives its id. Raises
+        ``OperatorError``."""
+        try:
+            session = session_id(session)
+        except BadRequestError as error:
+            raise OperatorError(str(error)) from None
+        if session not in await self._pair.sessions() and await self._pair.count() >= self._most_sessions():
+            raise OperatorError("too many sessions are open")
+        await self._pair.operate(session, TakenOver())
+        return session
+
+    async def give_back(self, session: str) -> None:
+        """Be there no longer. Raises ``OperatorError`` if the operator was not."""
+        if not (await self._pair.look(session)).taken_over:
+            raise OperatorError(f"the session {session!r} is not taken over")
+        await self._pair.operate(session, GivenBack())
+
+    async def sessions(self) -> list[SessionLine]:
+        """Every open session; those first in which a call waits the longest."""
+        now = self._clock()
+        lines = []
+        for session, state in (await self._pair.sessions()).items():
+            since = [live.arrived_at for prompt in state.prompts for live in prompt.calls]
+            seated = answerer_present(replace(state, taken_over=False), now)
+            waiting_s = max((now - at for at in since), default=0.0)
+            lines.append(SessionLine(session, state.taken_over, seated, len(since), waiting_s, state.turns))
+        return sorted(lines, key=lambda line: (-line.waiting_s, line.session))
+
+    def waiting_in(self, session: str) -> Exchange | None:
+        """The call of a session that has waited longest for an answer."""
+        calls = (one for one in self._held.values() if one.session == session and one.ending is None)
+        return min((one for one in calls if not one.listens), key=lambda one: one.arrived_at, default=None)
+
+
+def _made(make: Callable[[], Answer]) -> Answer:
+    try:
+        return make()
+    except CommandError as error:
+        raise OperatorError(str(error)) from None
+
+
+def _take(exchange: Exchange) -> None:
+    exchange.source = exchange.answered_by = OPERATOR
+
+
+def _tell(exchange: Exchange, answer: Answer) -> None:
+    if answer.failure is not None:
+        exchange.fail(error_of(answer.failure.status, answer.failure.message))
+    else:
+        calls_tool = any(isinstance(part, ToolCallPart) for part in answer.parts)
+        exchange.answer(answer.parts, "tool_calls" if calls_tool else "stop")
+
+
+def _terms(exchange: Exchange) -> Terms:
+    request = exchange.request
+    return Terms(tuple(Tool(one.name, one.description, one.schema) for one in request.tools), request.response_format)
