@@ -55,7 +55,7 @@ LAYERS: Final[tuple[frozenset[str], ...]] = (
             "motive_core.ledger",
         }
     ),
-    frozenset({"motive_core.answering"}),
+    frozenset({"motive_core.answering", "motive_core.console"}),
     frozenset({"motive_core.gateway"}),
     frozenset({"motive_shell"}),
 )

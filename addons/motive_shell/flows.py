@@ -90,7 +90,13 @@ def replace_body(request: http.Request, body: bytes) -> None:
 
 
 def send_to_origin(
-    flow: http.HTTPFlow, origin: OriginServer, method: str, path: bytes, headers: Mapping[bytes, bytes]
+    flow: http.HTTPFlow,
+    origin: OriginServer,
+    method: str,
+    path: bytes,
+    headers: Mapping[bytes, bytes],
+    *,
+    body: bytes = b"",
 ) -> None:
     """Put a small request to the origin in the place of a flow's own one, on a connection of its own. What ``path`` has
     of bytes that a path cannot have is percent-encoded."""
@@ -99,6 +105,8 @@ def send_to_origin(
     original = flow.request
     fields = {**headers, b"host": f"{host}:{port}".encode(), SECRET_HEADER.encode(): origin.secret.encode()}
     envelope = http.Request.make(method, f"http://{host}:{port}/", headers=[*fields.items(), (b"connection", b"close")])
+    if body:
+        envelope.content = body
     envelope.data.path = b"".join([b"%c" % byte if 0x21 <= byte <= 0x7E else b"%%%02X" % byte for byte in path])
     envelope.timestamp_start, envelope.timestamp_end = original.timestamp_start, original.timestamp_end
     flow.request = envelope

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from motive_core.pairing.held import HeldCalls
-from motive_core.pairing.pair import NOTICES, Pairing, Spawn, is_urgent
+from motive_core.pairing.pair import NOTICES, Pairing, Spawn, Spoken, is_urgent
 
-__all__ = ["NOTICES", "HeldCalls", "Pairing", "Spawn", "is_urgent"]
+__all__ = ["NOTICES", "HeldCalls", "Pairing", "Spawn", "Spoken", "is_urgent"]

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Final, assert_never
 
 from motive_core.backends.base import Backend
@@ -54,6 +55,7 @@ from motive_core.session import (
     Failure,
     FallBack,
     Gone,
+    Join,
     NoticeKind,
     PassThrough,
     Released,
@@ -75,6 +77,8 @@ from motive_core.session import (
 logger = logging.getLogger(__name__)
 
 type HandOver = Callable[[Exchange, str], None]
+type Watch = Callable[[str, Session, Event, tuple[Command, ...]], None]
+"""Is told of each step: the session, its state after it, what happened, and what is done because of it."""
 
 _POLICIES: Final[Mapping[ErrorKind, Policy]] = {"hold_timeout": "timeout", "answerer_left": "lost"}
 """The policy that says what stands in for an error."""
@@ -100,6 +104,21 @@ _CALLS_AT_ONCE: Final = 64
 
 _TIMER_SLACK_S: Final = 0.001
 """A timer may fire a little early by the session's clock; this much later it is surely due."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """What a participant of this process says: an answer as such, and the prompt that it is one to. ``wish`` and
+    ``join`` stand in its place where it wants something else."""
+
+    prompt: str = ""
+    answer: Answer | None = None
+    wish: Wish = "say"
+    join: Join = "no"
+
+
+def _nobody(*_: object) -> None:
+    """Watches nothing."""
 
 
 def error_for(kind: ErrorKind, session: str) -> MotiveError:
@@ -158,6 +177,7 @@ class Pairing:
         self.join_words = join_words
         self.commands = commands
         self.max_sessions = limits.max_sessions
+        self.watch: Watch = _nobody
 
     def limit(self, limits: Limits) -> None:
         """Take new limits. What is over one of them already stays."""
@@ -168,8 +188,10 @@ class Pairing:
         """Every exchange in its charge that has not ended, or not been seen delivered, by id."""
         return self._held
 
-    async def accept(self, exchange: Exchange, decision: AnswerDecision, retry: bool) -> None:
-        """Take charge of an exchange: see ``Holder``."""
+    async def accept(
+        self, exchange: Exchange, decision: AnswerDecision, retry: bool, spoken: Spoken | None = None
+    ) -> None:
+        """Take charge of an exchange: see ``Holder``. ``spoken`` is what it says, if that is not in its request."""
         session, rules = exchange.session, decision.rules
         await self.restore()
         stored = await self._backend.load(session)
@@ -196,6 +218,8 @@ class Pairing:
         try:
             while True:
                 event = self._arrival(exchange, decision, said, retry, stored.state)
+                if spoken is not None:
+                    event = _saying(event, spoken)
                 is_taken = await self._apply(session, stored.state, stored.version, event)
                 if is_taken:
                     return
@@ -328,6 +352,10 @@ class Pairing:
         """Whether somebody is there to answer in this session."""
         return answerer_present((await self._backend.load(session)).state, self._clock())
 
+    async def state(self, session: str) -> Session:
+        """The state of a session, a fresh one if there is none."""
+        return (await self._backend.load(session)).state
+
     async def sessions(self) -> dict[str, Session]:
         """The state of every session, by id."""
         return await self._backend.all()
@@ -364,6 +392,7 @@ class Pairing:
         self._schedule(session, after)
         for command in commands:
             self._run(session, command)
+        self.watch(session, after, event, commands)
         return True
 
     def _schedule(self, session: str, state: Session) -> None:
@@ -443,6 +472,22 @@ class Pairing:
             self._hand_over(exchange, source)
         else:
             exchange.fall_back()
+
+
+def _saying(event: Arrive, spoken: Spoken) -> Arrive:
+    """An arrival whose author does not speak by its request. It comes once: no other call is like it."""
+    answer = spoken.answer or event.answer
+    size_bytes = bytes_of(answer.parts)
+    return replace(
+        event,
+        key=event.call,
+        answer=answer,
+        wish=spoken.wish,
+        join=spoken.join,
+        refused="",
+        names=spoken.prompt,
+        size_bytes=size_bytes,
+    )
 
 
 def _as_terms(tool: Tool) -> Tool:

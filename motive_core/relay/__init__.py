@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from motive_core.relay.commands import CommandError, CommandReader
+from motive_core.relay.commands import CommandError, CommandReader, tool_call
 from motive_core.relay.words import (
     NEW_MESSAGE,
     Relayed,
+    border_of,
     fingerprint,
     is_retry,
     join_of,
@@ -20,6 +21,7 @@ __all__ = [
     "CommandError",
     "CommandReader",
     "Relayed",
+    "border_of",
     "fingerprint",
     "is_retry",
     "join_of",
@@ -27,4 +29,5 @@ __all__ = [
     "relayed",
     "request_key",
     "text_digest",
+    "tool_call",
 ]

@@ -152,7 +152,11 @@ def _failure(command: str, text: str) -> Failure:
 def _tool_call(command: str, tools: Sequence[Tool], call_id: str) -> ToolCallPart:
     name, _, arguments = command.strip().partition(" ")
     name, _, rest = name.partition("\n")
-    arguments = (f"{rest}\n{arguments}" if rest else arguments).strip() or "{}"
+    return tool_call(name, (f"{rest}\n{arguments}" if rest else arguments).strip() or "{}", tools, call_id)
+
+
+def tool_call(name: str, arguments: str, tools: Sequence[Tool], call_id: str) -> ToolCallPart:
+    """A call of one of these tools, if its arguments fit. Raises ``CommandError``."""
     tool = next((one for one in tools if one.name == name), None)
     if tool is None:
         offered = ", ".join(one.name for one in tools) or "none"

@@ -228,7 +228,7 @@ class _Step(Draft):
     def answerer_arrives(self, event: Arrive) -> None:
         seat = self.seat_answerer(event)
         is_first = not seat.first_key
-        owed = self.prompts.get(self.owes)
+        owed = self.prompts.get(event.names or self.owes)
         if owed is not None and not waits(owed):
             owed = None
         joins = event.join == "word" or (event.join == "first" and owed is None)
@@ -249,7 +249,11 @@ class _Step(Draft):
             self.stay(event.rules.turn_timeout_s)
             self.commands.append(SendNotice(event.call, "help", event.hint))
             return
-        if joins or repeats or is_first:
+        if event.names and owed is None:
+            self.stay(event.rules.turn_timeout_s)
+            self.commands.append(SendNotice(event.call, "late"))
+            return
+        if not event.names and (joins or repeats or is_first):
             if owed is not None:
                 self.unshow(owed)
         elif self.commands_nothing(event, owed):
@@ -269,7 +273,8 @@ class _Step(Draft):
                 return
             self.send(owed, replace(event.answer, size_bytes=event.size_bytes))
             self.answered = (*self.answered, event.answer.digest)[-REMEMBERED:]
-            self.owes = ""
+            if owed.prompt == self.owes:
+                self.owes = ""
             self.turns += 1
         else:
             if self.make_room(event.size_bytes, event.rules.keep_limit_bytes, done=False):
@@ -313,6 +318,8 @@ class _Step(Draft):
 
     def has_seen(self, event: Arrive, owed: Prompt) -> bool:
         """Whether the author of these words knew the prompt that it owes an answer to."""
+        if event.names:
+            return True
         if event.replies_to == owed.digest:
             # A prompt with the words of an earlier one is not proven by a quotation of either.
             return owed.shown == "yes" or self.shown.count(owed.digest) == 1

@@ -185,7 +185,7 @@ class Arrive:
     message among them, if any. ``answer`` is what its words amount to as a reply; ``refused`` says why they cannot be
     one (a tool call that does not fit, say). ``hint`` is what an author is told who asks for help. ``retry``: the
     client marked it as a retry. ``terms``: what it demands of its answer. ``size_bytes`` is the memory that its words
-    and its context take.
+    and its context take. ``names``: the prompt that it answers, from an author who sees all of them and says which.
     """
 
     call: str
@@ -208,6 +208,7 @@ class Arrive:
     hint: str = ""
     terms: Terms = NO_TERMS
     size_bytes: int = 0
+    names: str = ""
 
 
 @dataclass(frozen=True, slots=True)
