@@ -23,7 +23,7 @@ _BASE_URLS: Final = (
 """Where the vendors' SDKs look for another address of their service, without a path."""
 
 
-def announce(servers: Iterable[Any], certificate: Path, bundle: Path, token: str | None, once: str) -> str:
+def announce(servers: Iterable[Any], certificate: Path, bundle: Path, token: str | None, once: str = "") -> str:
     """The lines to show. ``servers`` are mitmproxy's running server instances; ``bundle`` holds the proxy's
     ``certificate`` and all others that an app trusts. ``token`` is the admin token, if it may be shown; ``once`` logs
     in to the console, once."""
@@ -36,7 +36,7 @@ def announce(servers: Iterable[Any], certificate: Path, bundle: Path, token: str
     for address in meeting:
         link = f"http://{address}/admin/sessions{f'?token={token}' if token is not None else ''}"
         lines += [
-            f"  console        http://{address}/console/login?once={once}",
+            f"  console        http://{address}/console{f'/login?once={once}' if once else ''}",
             f"  meeting point  http://{address}/v1",
             f"  its sessions   {link}",
         ]

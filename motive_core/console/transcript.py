@@ -37,12 +37,19 @@ def turns_of(records: Iterable[CallRecord]) -> list[dict[str, Any]]:
                 "said": parts_as_json(said_of(record)) if record.request is not None else None,
                 "state": record.state,
                 "answered_by": who_answered(record),
-                "took_s": round(record.ended_at - record.at, 3) if record.ended_at is not None else None,
+                "took_s": _took_s(record),
                 "answer": reply_as_json(record.said) if record.said is not None else None,
                 "error": record.error or None,
             }
         )
     return found
+
+
+def _took_s(record: CallRecord) -> float | None:
+    """How long the app waited for us; what its real service took is not known here."""
+    if record.ended_at is None or record.state == "passed":
+        return None
+    return round(record.ended_at - record.at, 3)
 
 
 def said_of(record: CallRecord) -> tuple[Part, ...]:

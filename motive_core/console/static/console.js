@@ -46,6 +46,7 @@ const deeds = {
 
 const list = new List({
   clock,
+  by: () => by.value.trim(),
   open: (row) => {
     look({ session: row.session, prompt: "", call: list.kind === "calls" ? row.call : "" });
     pane("call");

@@ -18,7 +18,8 @@ const STATES = {
 };
 
 export class List {
-  constructor({ open, clock }) {
+  constructor({ open, clock, by }) {
+    this.by = by;
     this.open = open;
     this.clock = clock;
     this.kind = "sessions";
@@ -131,7 +132,7 @@ export class List {
     const wait = isSession ? row.waiting[0] : null;
     const clock = make("span", { class: "clock", data: wait ? { since: wait.since, deadline: wait.deadline ?? "" } : { at: row.at ?? "" } });
     this.tickOne(clock);
-    const writers = isSession ? Object.values(row.writing ?? {}) : [];
+    const writers = isSession ? Object.values(row.writing ?? {}).filter((who) => who !== this.by()) : [];
     const count = isSession && row.waiting_count > 1 ? ` ${row.waiting_count}` : "";
     return make(
       "li",
@@ -146,6 +147,7 @@ export class List {
           { class: "meta" },
           make("span", { class: `state ${state}` }, `${STATES[state] ?? state}${count}`),
           make("span", {}, nameOf(row.app)),
+          row.model && row.model !== row.session ? make("span", {}, row.model) : null,
           make("span", {}, row.dialect),
           isSession ? make("span", {}, `${row.calls} ${row.calls === 1 ? "call" : "calls"}`) : row.by ? make("span", {}, `by ${row.by}`) : null,
           writers.length ? make("span", { class: "writes" }, `${writers.join(", ")} writes`) : null,
@@ -186,7 +188,7 @@ export function stateOf(row) {
   return row.latest_state || "gone";
 }
 
-// The first product of a user agent: the rest is platform.
+// The name of a user agent: the rest is versions and platforms.
 export function nameOf(app) {
-  return app.split(" ")[0] || "unknown app";
+  return app.split(/[ /]/)[0] || "unknown app";
 }

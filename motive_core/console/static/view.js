@@ -98,8 +98,8 @@ export class View {
       if (this.shown !== key) return;
       this.view.replaceChildren(...children);
       if (tab === "talk") {
-        const first = this.view.querySelector(".message.new");
-        this.view.scrollTop = first ? Math.max(0, first.offsetTop - this.view.offsetTop - 60) : this.view.scrollHeight;
+        const first = this.view.querySelector(".message.new") ?? this.view.lastElementChild;
+        first?.scrollIntoView({ block: "start" });
       } else {
         this.view.scrollTop = 0;
       }
