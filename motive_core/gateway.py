@@ -419,7 +419,7 @@ class Gateway:
             keep=lambda request, reply: self.side.kept.add(request, reply, credential, came),
             continues=continues,
         )
-        self.console.log.arrived(exchange, decision.role, can_pass=decision.rules.can_pass)
+        self.console.log.arrived(exchange, decision.role, can_pass=decision.rules.can_pass, answered_by=decision.source)
         if not await self._is_background(exchange, decision):
             if decision.source != "pair":
                 self._keep_alive(exchange, decision)

@@ -16,6 +16,7 @@ from motive_core.console.feed import Feed
 from motive_core.dialects import RequestHead
 from motive_core.exchange import Exchange, Listener
 from motive_core.ir import ChatRequest, Reply, TextPart
+from motive_core.part_sizes import bytes_of
 from motive_core.session import Arrive, Command, Event, Role, Session
 
 type CallState = Literal["held", "answered", "noticed", "failed", "passed", "gone"]
@@ -33,8 +34,8 @@ _STATES: Final[dict[str, CallState]] = {
 _CALLS: Final = 10_000
 _SESSIONS: Final = 1_000
 _REQUESTS: Final = 1_000
-_REQUESTS_BYTES: Final = 32 * 1024 * 1024
-"""Of requests as they came. What they are in memory is about twice as much."""
+_KEPT_BYTES: Final = 16 * 1024 * 1024
+"""Of requests and answers as they came. What they are in memory is about three times as much."""
 _TITLE_CHARACTERS: Final = 160
 _APP_CHARACTERS: Final = 120
 
@@ -56,7 +57,11 @@ class CallRecord:
     title: str
     at: float
     can_pass: bool
+    answered_by: str
+    """What its route says that answers it: ``pair``, or a source, or ``pass``."""
     request: ChatRequest | None
+    size_bytes: int
+    """What its words took as they came."""
     state: CallState = "held"
     source: str = "pair"
     role: Role | None = None
@@ -91,7 +96,7 @@ class CallLog:
         self._number = 0
         self._calls: OrderedDict[str, CallRecord] = OrderedDict()
         self._with_request: deque[CallRecord] = deque()
-        self._requests_bytes = 0
+        self._kept_bytes = 0
         self._by_session: dict[str, deque[CallRecord]] = {}
         self.sessions: OrderedDict[str, SessionRecord] = OrderedDict()
         """The one that was heard of last stands last."""
@@ -101,8 +106,8 @@ class CallLog:
 
     # What happens to calls
 
-    def arrived(self, exchange: Exchange, role: Role | None, *, can_pass: bool) -> None:
-        """A call has come, and somebody is to answer it."""
+    def arrived(self, exchange: Exchange, role: Role | None, *, can_pass: bool, answered_by: str = "pair") -> None:
+        """A call has come, and somebody is to answer it: ``answered_by`` is what its route says."""
         record = self._record(
             exchange.exchange,
             exchange.session,
@@ -112,6 +117,7 @@ class CallLog:
             request=exchange.request,
             at=exchange.arrived_at,
             can_pass=can_pass,
+            answered_by=answered_by,
         )
         record.role = role
         self._add(record)
@@ -122,7 +128,15 @@ class CallLog:
         """A call has come, and went on to its real service at once."""
         at = self._clock()
         record = self._record(
-            call, session, head=head, client=client, listener=listener, request=request, at=at, can_pass=True
+            call,
+            session,
+            head=head,
+            client=client,
+            listener=listener,
+            request=request,
+            at=at,
+            can_pass=True,
+            answered_by="pass",
         )
         record.state, record.source, record.ended_at = "passed", "none", at
         self._add(record)
@@ -136,8 +150,12 @@ class CallLog:
         record.ended_at = self._clock()
         record.source, record.status = exchange.source, exchange.status
         record.error = exchange.error.code if exchange.error is not None else ""
-        if record.request is not None:
+        if record.request is not None and exchange.said is not None:
             record.said = exchange.said
+            size_bytes = sum(bytes_of(choice.parts) for choice in exchange.said.choices[:1])
+            record.size_bytes += size_bytes
+            self._kept_bytes += size_bytes
+            self._drop()
         self._changed(record)
 
     def stepped(self, state: Session, event: Event, commands: tuple[Command, ...]) -> None:
@@ -201,6 +219,7 @@ class CallLog:
         request: ChatRequest,
         at: float,
         can_pass: bool,
+        answered_by: str,
     ) -> CallRecord:
         self._number += 1
         app = head.headers.get("user-agent", "")[:_APP_CHARACTERS]
@@ -217,7 +236,9 @@ class CallLog:
             title_of(request),
             at,
             can_pass,
+            answered_by,
             request,
+            len(request.raw),
         )
 
     def _add(self, record: CallRecord) -> None:
@@ -225,11 +246,9 @@ class CallLog:
         if len(self._calls) > self._most:
             self._forget(self._calls.popitem(last=False)[1])
         self._by_session.setdefault(record.session, deque()).append(record)
-        assert record.request is not None
         self._with_request.append(record)
-        self._requests_bytes += len(record.request.raw)
-        while self._requests_bytes > _REQUESTS_BYTES or len(self._with_request) > self._most_requests:
-            self._without_request(self._with_request.popleft())
+        self._kept_bytes += record.size_bytes
+        self._drop()
         known = self.sessions.get(record.session)
         if known is None:
             self.sessions[record.session] = known = SessionRecord(record.session, record)
@@ -248,10 +267,12 @@ class CallLog:
         if not calls:
             del self._by_session[record.session]
 
-    def _without_request(self, record: CallRecord) -> None:
-        if record.request is not None:
-            self._requests_bytes -= len(record.request.raw)
-        record.request = record.said = None
+    def _drop(self) -> None:
+        """Keep no more words than may be kept: the oldest go first."""
+        while self._kept_bytes > _KEPT_BYTES or len(self._with_request) > self._most_requests:
+            record = self._with_request.popleft()
+            self._kept_bytes -= record.size_bytes
+            record.request = record.said = None
 
     def _changed(self, record: CallRecord) -> None:
         self._feed.touch("call", record.call)

@@ -104,6 +104,12 @@ class Console:
         """Answer this session from now on. Raises ``MotiveError``."""
         if session not in self.log.sessions and await self._pairing.state(session) == Session():
             raise NotFoundError("There is no such session (any more).")
+        known = self.log.sessions.get(session)
+        if known is not None and (answered_by := known.latest.answered_by) != "pair":
+            raise ConflictError(
+                f"The route of its calls says 'answer: {answered_by}': with 'pair' there, a person can answer them.",
+                code="not_paired",
+            )
         async with self._turn(session):
             await self.seats.take(session)
 

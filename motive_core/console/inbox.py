@@ -150,6 +150,7 @@ class Inbox:
             "latest_state": self._state_of(latest) if latest is not None else "",
             "at": round(latest.at, 3) if latest is not None else None,
             "calls": known.calls if known is not None else 0,
+            "answered_by": latest.answered_by if latest is not None else "pair",
             "taken": name in self._seats,
             "answerer": self._answerer(state),
             "waiting_count": len(waiting),

@@ -114,7 +114,9 @@ class _Pages:
         """Exchange the link, or the admin token, for a cookie."""
         if LOGIN_HEADER in request.headers:
             return self._html("entered.html")
-        if request.headers.get(RANK_HEADER) == "operator" or self._logins.redeem(request.query_params.get("once", "")):
+        # Who only looks whether the link is there does not use it up.
+        once = request.query_params.get("once", "") if request.method == "GET" else ""
+        if request.headers.get(RANK_HEADER) == "operator" or self._logins.redeem(once):
             return self._enter(request)
         return self._html("login.html", 401)
 

@@ -29,6 +29,8 @@ _AGENT: Final = "motive-console"
 WHO: Final = fingerprint("reverse", _HOST, None, _AGENT)
 """The console's fingerprint: the same in every process, so that it finds its seats after a restart."""
 
+_SEATS: Final = 200
+"""With more of them, those in which nothing waits are given up, the longest taken first: each keeps its session."""
 _STAYS_S: Final = 3600.0
 """How long the seat counts as taken without a sign of life; it is shown one well before that."""
 REFRESH_S: Final = 900.0
@@ -213,6 +215,12 @@ class Seats:
                 await self.hand_back(session)
                 self._rested.add(session)
             self._empty_since = None
+        for session in list(self._seats):
+            if len(self._seats) <= _SEATS:
+                break
+            prompts = (await self._pairing.state(session)).prompts
+            if not any(prompt.outcome is None and prompt.answer is None for prompt in prompts):
+                await self.hand_back(session)
         for session, seat in list(self._seats.items()):
             if now - seat.refreshed_at >= REFRESH_S:
                 await self._return(session, seat)

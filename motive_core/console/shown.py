@@ -164,6 +164,7 @@ def row_of(record: CallRecord, state: str) -> dict[str, Any]:
         "role": record.role,
         "prompt": record.prompt,
         "can_pass": record.can_pass,
+        "answered_by": record.answered_by,
         "ended_at": round(record.ended_at, 3) if record.ended_at is not None else None,
         "status": record.status,
         "error": record.error,

@@ -62,10 +62,15 @@ export class View {
       make(
         "div",
         { class: "deeds" },
-        session.taken
+        session.answered_by !== "pair"
+          ? ""
+          : session.taken
           ? make("button", { type: "button", id: "take", on: { click: () => this.deeds.handBack() } }, "Hand back ", make("kbd", {}, "t"))
           : make("button", { type: "button", id: "take", class: "main", on: { click: () => this.deeds.take() } }, "Take over ", make("kbd", {}, "t")),
       ),
+      session.answered_by !== "pair"
+        ? make("p", { class: "notice" }, `The route of its calls says "answer: ${session.answered_by}". With "pair" there, you can take over.`)
+        : "",
       session.answerer === "other" ? make("p", { class: "notice" }, "Another client answers in this session.") : "",
       session.prompts.some((one) => one.undecided)
         ? make("p", { class: "notice" }, "Who asks here is not known yet: take over, and this client is the app.")

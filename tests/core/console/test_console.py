@@ -151,7 +151,7 @@ class TestWhatIsSeen:
         assert calls[5]["title"] == "word24"
         with pytest.raises(NotFoundError):
             console.inbox.raw(calls[5]["call"])
-        assert log._requests_bytes == sum(len(one.request.raw) for one in log._with_request if one.request is not None)
+        assert log._kept_bytes == sum(one.size_bytes for one in log._with_request)
 
     async def test_an_image_is_shown_and_a_link_is_not_followed(self, gateway: Gateway, console: Console) -> None:
         def image(url: str) -> dict[str, Any]:
@@ -302,8 +302,42 @@ class TestAPersonPlays:
         with pytest.raises(NotFoundError):
             await console.take("nobody")
 
+    async def test_a_route_that_asks_nobody_is_told(self, clock: Clock) -> None:
+        routes = [{"match": {"listener": "forward"}, "answer": "pass"}]
+        gateway = Gateway(config(routes=routes), clock=clock)
+        await app_of(gateway).say("one")
+        with pytest.raises(ConflictError, match="answer: pass"):
+            await gateway.console.take("npc")
+        assert not await gateway.pair.count()
+
+    async def test_large_answers_count_for_what_is_kept(
+        self, gateway: Gateway, console: Console, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("motive_core.console.calls._KEPT_BYTES", 3000)
+        game = Client(gateway, "game")
+        for number in range(3):
+            await game.say(f"q{number}")
+            await console.answer("npc", await only(console), "a" * 2000, [], "Ann")
+            await deliver(gateway, game)
+        kept = [one["answer"] is not None for one in console.transcript("npc", "json")[1]["turns"]]
+        assert kept == [False, False, True]
+
 
 class TestTheSeat:
+    async def test_there_are_not_more_than_a_person_can_use(
+        self, gateway: Gateway, console: Console, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("motive_core.console.seats._SEATS", 2)
+        game = Client(gateway, "game")
+        for name in ("a", "b", "c", "d"):
+            await game.say("x", model=name)
+            await console.take(name)
+            if name != "b":
+                await console.answer(name, await only(console, name), "y", [], "Ann")
+        await settle()
+        await gateway.sweep()
+        assert [name for name in ("a", "b", "c", "d") if name in console.seats] == ["b", "d"]
+
     async def test_listens_again_after_a_deadline(self, gateway: Gateway, console: Console, clock: Clock) -> None:
         app = app_of(gateway)
         await app.say("zero")
