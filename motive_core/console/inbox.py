@@ -102,16 +102,22 @@ class Inbox:
         """A call as a row."""
         return row_of(record, self._state_of(record))
 
-    async def session(self, name: str) -> dict[str, Any]:
-        """All of a session: its row, what waits in it, and its latest calls. Raises ``NotFoundError``."""
+    async def session(self, name: str, prompt_id: str = "", known: str = "") -> dict[str, Any]:
+        """A session: its row, and what waits in it. Of that, all of one prompt, or of the first, is told: a hundred
+        long conversations would be much for a page. ``known`` is the call that the page has already. Raises
+        ``NotFoundError``."""
         state = await self._pairing.state(name)
-        known = self._log.sessions.get(name)
-        if known is None and state == _FRESH:
+        recorded = self._log.sessions.get(name)
+        if recorded is None and state == _FRESH:
             raise NotFoundError("There is no such session (any more).")
+        waiting = [prompt for prompt in state.prompts if waits(prompt)]
+        looked_at = next((one for one in waiting if id_of(one) == prompt_id), waiting[0] if waiting else None)
         return {
-            **self._session_row(name, known, state),
-            "prompts": [self._prompt(prompt, state) for prompt in state.prompts if waits(prompt)],
-            "recent": self.calls(session=name),
+            **self._session_row(name, recorded, state),
+            "prompts": [
+                {**self._prompt(one, state), **(self._words_of(one, known) if one is looked_at else {})}
+                for one in waiting
+            ],
         }
 
     async def call(self, call: str) -> dict[str, Any]:
@@ -167,23 +173,33 @@ class Inbox:
         return "console" if state.answerer.who == WHO else "other"
 
     def _prompt(self, prompt: Prompt, state: Session) -> dict[str, Any]:
-        calls = [live.call for live in prompt.calls]
-        exchange = next((self._held[call] for call in calls if call in self._held), None)
+        exchange = self._live(prompt)
         return {
             "prompt": id_of(prompt),
             "since": round(prompt.created_at, 3),
             "deadline": _deadline(prompt),
-            "calls": len(calls),
+            "calls": len(prompt.calls),
             "call": exchange.exchange if exchange is not None else None,
-            "can_pass": bool(calls) and all(live.rules.can_pass for live in prompt.calls),
+            "can_pass": bool(prompt.calls) and all(live.rules.can_pass for live in prompt.calls),
             "undecided": state.provisional,
-            "request": request_as_json(exchange.request) if exchange is not None else None,
-            # What is known of it where its call is gone: after a restart, say.
-            "words": parts_as_json(prompt.words) if exchange is None else None,
-            "context": parts_as_json(prompt.context) if exchange is None else None,
+        }
+
+    def _words_of(self, prompt: Prompt, known: str) -> dict[str, Any]:
+        """What a prompt says, and what it wants. Where its call is gone, after a restart, say, that is its
+        own words."""
+        exchange = self._live(prompt)
+        if exchange is not None:
+            return {"request": None if exchange.exchange == known else request_as_json(exchange.request)}
+        return {
+            "words": parts_as_json(prompt.words),
+            "context": parts_as_json(prompt.context),
             "tools": tools_as_json(prompt.terms.tools),
             "format": format_as_json(prompt.terms.response_format),
         }
+
+    def _live(self, prompt: Prompt) -> Exchange | None:
+        """A call that carries it, if it has one."""
+        return next((self._held[live.call] for live in prompt.calls if live.call in self._held), None)
 
     def _state_of(self, record: CallRecord) -> str:
         """How a call is now. One that was let go is not over until its reply has gone out."""

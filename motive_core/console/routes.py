@@ -185,8 +185,9 @@ class _Asked:
 
     async def session(self, request: Request) -> dict[str, Any]:
         """All of a session."""
-        name = request.query_params.get("name", "")
-        told = await self._console.inbox.session(name)
+        query = request.query_params
+        name = query.get("name", "")
+        told = await self._console.inbox.session(name, query.get("prompt", ""), query.get("known", ""))
         return {**told, "writing": self._console.writers(name), "now": self._console.now}
 
     async def call(self, request: Request) -> dict[str, Any]:

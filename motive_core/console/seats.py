@@ -212,7 +212,7 @@ class Seats:
         now = self._clock()
         if self._empty_since is not None and now - self._empty_since >= AWAY_AFTER_S:
             for session in list(self._seats):
-                await self.hand_back(session)
+                await self._give_up(session)
                 self._rested.add(session)
             self._empty_since = None
         for session in list(self._seats):
@@ -220,10 +220,16 @@ class Seats:
                 break
             prompts = (await self._pairing.state(session)).prompts
             if not any(prompt.outcome is None and prompt.answer is None for prompt in prompts):
-                await self.hand_back(session)
+                await self._give_up(session)
         for session, seat in list(self._seats.items()):
             if now - seat.refreshed_at >= REFRESH_S:
                 await self._return(session, seat)
+
+    async def _give_up(self, session: str) -> None:
+        try:
+            await self.hand_back(session)
+        except MotiveError as error:
+            logger.info("console could not give its seat up session=%r code=%s", session, error.code)
 
     # Who is there
 

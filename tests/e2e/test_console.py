@@ -85,7 +85,7 @@ async def test_tool_calls_are_checked_and_arrive(proxy: Proxy, at_meeting: Link,
             )
         )
         [prompt] = await page.waits(session)
-        assert prompt["tools"][0]["signature"] == "weather(city: string, days?: integer)  Tells the weather."
+        assert prompt["request"]["tools"][0]["signature"] == "weather(city: string, days?: integer)  Tells the weather."
         fields = {"session": session, "prompt": prompt["prompt"]}
         for arguments, why in [('{"days": 1}', "required"), ("{", "not JSON"), ('{"city": 7}', "city")]:
             reply = await page.act("answer", **fields, calls=[{"name": "weather", "arguments": arguments}])
@@ -144,8 +144,11 @@ async def test_parallel_calls_are_answered_in_any_order(proxy: Proxy, at_meeting
             await page.waits(session, number + 1)
         for left, number in enumerate((2, 0, 1)):
             prompts = await page.waits(session, 3 - left)
-            one = next(one for one in prompts if one["request"]["messages"][0]["parts"][0]["text"] == f"from {number}")
-            await page.do("answer", session=session, prompt=one["prompt"], text=f"to {number}")
+            shown = [await page.ask("call", id=one["call"]) for one in prompts]
+            at = [one["title"] for one in shown].index(f"from {number}")
+            told = await page.ask("session", name=session, prompt=prompts[at]["prompt"])
+            assert ["request" in one for one in told["prompts"]] == [index == at for index in range(len(prompts))]
+            await page.do("answer", session=session, prompt=prompts[at]["prompt"], text=f"to {number}")
             assert (await asked[number]).text == f"to {number}"
 
 

@@ -26,7 +26,7 @@ export class Composer {
 
   // Draws anew only if another call is to be answered: what is being written stays.
   show(session, subject) {
-    const prompt = subject?.words !== undefined ? subject.prompt : "";
+    const prompt = subject?.undecided !== undefined ? subject.prompt : "";
     const key = prompt ? `${session.session}\n${prompt}` : session ? `-${session.session}\n${session.taken}` : "";
     this.session = session;
     this.subject = subject;
@@ -60,7 +60,7 @@ export class Composer {
 
   draw() {
     const { subject } = this;
-    const tools = (subject.request?.tools ?? subject.tools).filter((one) => one.schema !== null);
+    const tools = (subject.request?.tools ?? subject.tools ?? []).filter((one) => one.schema !== null);
     const draft = read(this.key);
     this.text = make("textarea", { id: "text", rows: "6", placeholder: "What the model says", "aria-label": "Answer", "aria-describedby": "why" });
     this.text.value = draft.text ?? "";

@@ -11,6 +11,8 @@ let skew = 0; // the proxy's clock less ours
 let open = null; // { session, prompt, call }: what is looked at
 let asked = 0;
 let again = null;
+let seen = { call: "", request: null }; // the last conversation that waited
+let lost = null;
 
 const clock = () => Date.now() / 1000 + skew;
 
@@ -79,17 +81,23 @@ async function refresh() {
   const number = ++asked;
   const what = open;
   try {
-    const session = await ask("session", { name: what.session });
-    let subject = null;
-    if (!what.call) subject = session.prompts.find((one) => one.prompt === what.prompt) ?? session.prompts[0] ?? null;
-    if (!subject) {
+    const session = await ask("session", { name: what.session, prompt: what.prompt, known: seen.call });
+    // All is told of one prompt: of the one that was asked for, if it still waits.
+    const full = session.prompts.find((one) => one.request !== undefined || one.words !== undefined) ?? null;
+    if (full?.request) seen = { call: full.call, request: full.request };
+    else if (full && full.call && full.call === seen.call) full.request = seen.request;
+    let subject = full;
+    if (!subject || (what.call && what.call !== subject.call)) {
+      const waiting = session.prompts.find((one) => one.call && one.call === what.call);
+      if (waiting) {
+        if (number === asked) look({ ...what, prompt: waiting.prompt, call: "" });
+        return;
+      }
       const call = what.call || session.latest;
       if (call) subject = await ask("call", { id: call }).catch(() => null);
     }
     if (number !== asked) return;
-    const waiting = subject && session.prompts.find((one) => one.call && one.call === subject.call);
-    if (waiting && subject !== waiting) subject = waiting;
-    if (subject?.words !== undefined) open.prompt = subject.prompt;
+    if (subject && subject === full) open.prompt = subject.prompt;
     view.show(session, subject);
     composer.show(session, subject);
     list.tick();
@@ -137,7 +145,14 @@ async function load() {
 
 follow({
   state(up, told) {
-    get("link").hidden = up;
+    if (up) {
+      clearTimeout(lost);
+      lost = null;
+      get("link").hidden = true;
+    } else {
+      // It is cut now and then, and back at once.
+      lost ??= setTimeout(() => (get("link").hidden = false), 2500);
+    }
     if (told) skew = told.now - Date.now() / 1000;
   },
   reset: load,

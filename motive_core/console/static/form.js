@@ -3,6 +3,7 @@
 import { make } from "./parts.js";
 
 const DEPTH = 3;
+const FIELDS = 60; // with more of them, JSON is quicker to write
 
 export function fieldFor(name, schema, required, depth = 0) {
   const own = plain(schema);
@@ -89,7 +90,8 @@ export function fieldsOf(schema, depth = 0) {
 
 export function hasFields(schema) {
   const own = plain(schema);
-  return own.properties && typeof own.properties === "object" && Object.keys(own.properties).length > 0;
+  const count = own.properties && typeof own.properties === "object" ? Object.keys(own.properties).length : 0;
+  return count > 0 && count <= FIELDS;
 }
 
 function plain(schema) {

@@ -236,7 +236,7 @@ class TestAPersonPlays:
     async def test_tool_calls(self, gateway: Gateway, console: Console) -> None:
         held = await Client(gateway, "game").say("where?", tools=TOOLS)
         [shown] = await prompts(console)
-        assert shown["tools"][0]["signature"] == "go(to: string)  Goes."
+        assert shown["request"]["tools"][0]["signature"] == "go(to: string)  Goes."
         prompt = shown["prompt"]
         bad = [("go", "{}"), ("go", "[]"), ("go", "{"), ("fly", "{}"), ("go", '{"to": 1}')]
         for name, arguments in bad:
