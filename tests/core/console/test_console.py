@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from motive_core.backends import MemoryBackend
+from motive_core.backends.base import Stored
 from motive_core.console import Console
 from motive_core.console.console import Wanted
 from motive_core.console.seats import AWAY_AFTER_S, REFRESH_S, WHO
@@ -50,6 +51,14 @@ async def gateway(clock: Clock, backend: MemoryBackend) -> AsyncIterator[Gateway
 @pytest.fixture
 def console(gateway: Gateway) -> Console:
     return gateway.console
+
+
+class Slow(MemoryBackend):
+    """A store that lets others go first."""
+
+    async def load(self, session: str) -> Stored:
+        await asyncio.sleep(0)
+        return await super().load(session)
 
 
 async def settle() -> None:
@@ -221,6 +230,18 @@ class TestAPersonPlays:
         with pytest.raises(ConflictError):
             await console.answer("npc", "p1.0000", "x", [], "Bob")
 
+    async def test_who_was_faster_is_known_where_the_store_takes_its_time(self, clock: Clock) -> None:
+        gateway = Gateway(config(), clock=clock, backend=Slow())
+        held = await Client(gateway, "game").say("q")
+        prompt = await only(gateway.console)
+        results = await asyncio.gather(
+            *(gateway.console.answer("npc", prompt, f"by {who}", [], who) for who in ("Ann", "Bob")),
+            return_exceptions=True,
+        )
+        assert heard(held) == "by Ann"
+        assert [getattr(result, "message", None) for result in results] == [None, "Ann answered this call 0 s ago."]
+        gateway.shut_down()
+
     async def test_a_new_session_of_the_same_name_gets_no_answer_of_the_old_one(
         self, gateway: Gateway, console: Console
     ) -> None:
@@ -366,6 +387,23 @@ class TestTheSeat:
             await settle()
         assert (await app.say("one")).told == []
         assert await only(console)
+
+    async def test_stays_while_one_prompt_is_thought_about_for_hours(self, clock: Clock) -> None:
+        gateway = Gateway(config(timing={"turn_timeout_s": 20_000}), clock=clock)
+        app = app_of(gateway)
+        await app.say("zero")
+        gateway.console.seats.page_opened()
+        await gateway.console.take("npc")
+        held = await app.say("one")
+        for _ in range(20):
+            await settle()
+            clock.now += REFRESH_S
+            await gateway.sweep()
+            await gateway.pair.tick("npc")
+        assert held.told == []
+        await gateway.console.answer("npc", await only(gateway.console), "at last", [], "Ann")
+        assert heard(held) == "at last"
+        gateway.shut_down()
 
     async def test_is_given_up_when_no_page_is_open_and_taken_again_with_the_next(
         self, gateway: Gateway, console: Console, clock: Clock
