@@ -20,6 +20,7 @@ from motive_core.backends import Backend, MemoryBackend
 from motive_core.background import BackgroundTable
 from motive_core.clients import FORWARDED_HEADER, TrustedProxies, limited_as
 from motive_core.config import Config, Hashed
+from motive_core.console import Console, Logins
 from motive_core.content import check_values, decode_body
 from motive_core.dialects import Dialect, ModelInfo, RequestHead, dialect_of
 from motive_core.errors import (
@@ -82,8 +83,9 @@ class Gateway:
         kept: KeptStore | None = None,
         clock: Callable[[], float] | None = None,
         versions: Mapping[str, str] | None = None,
+        logins: Logins | None = None,
     ) -> None:
-        """``versions`` are told by ``/metrics`` beside our own."""
+        """``versions`` are told by ``/metrics`` beside our own; ``logins`` is who is logged in to the console."""
         self.clock = clock or steady_clock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._started_at = self.clock()
@@ -118,6 +120,9 @@ class Gateway:
         self.operator = Operator(
             self.pair, self.held, clock=self.clock, most_sessions=lambda: self.config.limits.max_sessions
         )
+        self.logins = logins or Logins(self.clock)
+        self.console = Console(self.pair, self.operator, self.held, clock=self.clock, spawn=self.spawn, new_id=new_id)
+        self.ledger.calls = self.console.log
         self.listeners: Callable[[], list[str]] = list
         """Where the proxy listens, as whoever runs it knows."""
         self.side = SideCalls(self.clock, config.timing.session_ttl_s, self._models, kept)
@@ -130,8 +135,10 @@ class Gateway:
         self._router = Router(config)
         self._background = BackgroundTable(config)
         self._heartbeats = Heartbeats(config)
-        self.guard = Guard(config, Hashed.of(self.admin_token))
+        self.guard = Guard(config, Hashed.of(self.admin_token), self.logins.admits)
         self.refusals.configure(config, self.guard)
+        named = config.access.admin_token
+        self.logins.token = named.digest.hex() if named is not None else ""
         self.pair.join_words = config.join_words
         self.pair.commands = CommandReader(config.commands)
         self.pair.limit(config.limits)
@@ -295,6 +302,10 @@ class Gateway:
                 body = dialect.render_request(request) if continues else None
                 port.pass_through(decision.service, body)
                 self.ledger.passed(exchange_id, incoming.listener, dialect, incoming.client_host, "pass")
+                session, client = split_model(request.model)[0], incoming.client_host
+                self.console.log.passed(
+                    exchange_id, session, head=head, client=client, listener=incoming.listener, request=request
+                )
                 return None
             case Answer():
                 incoming.caller.check(decision.session)
@@ -321,6 +332,7 @@ class Gateway:
             keep=lambda request, reply: self.side.kept.add(request, reply, credential, came),
             continues=continues,
         )
+        self.console.log.arrived(exchange, decision.role, can_pass=decision.rules.can_pass, answered_by=decision.source)
         if not await self._is_background(exchange, decision):
             if decision.source not in CLIENTS_ANSWER:
                 self._keep_alive(exchange, decision)
@@ -403,15 +415,18 @@ class Gateway:
     async def restore(self) -> None:
         """Take over what the last process left in the store."""
         await self.pair.restore()
+        await self.console.restore()
 
     async def sweep(self) -> None:
         """Let time pass everywhere; to be called every ``cleanup_interval_s``."""
         self.side.kept.expire()
         await self.pair.sweep(self.config.timing.session_ttl_s)
+        await self.console.presence.refresh()
 
     def shut_down(self) -> None:
         """End every held call with an error in its dialect; take no new ones."""
         self.closing = True
+        self.console.close()
         self.pair.stop(shutting_down())
 
     async def close(self) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, Protocol
 
 from motive_core.dialects import Dialect
 from motive_core.errors import MotiveError, PayloadTooLargeError, TooManyRequestsError
@@ -20,15 +20,27 @@ logger = logging.getLogger(__name__)
 type Outcome = Ending | Literal["released", "undelivered", "cut"]
 
 
+class Calls(Protocol):
+    """Keeps what became of calls."""
+
+    def ended(self, exchange: Exchange, outcome: str) -> None:
+        """An exchange is over."""
+        ...
+
+
 class Ledger:
     """``clock`` is that of the exchanges' arrivals."""
 
     def __init__(self, metrics: Metrics, clock: Callable[[], float]) -> None:
         self._metrics = metrics
         self._clock = clock
+        self.calls: Calls | None = None
+        """Is told of each exchange's end, too."""
 
     def ended(self, exchange: Exchange, outcome: Outcome) -> None:
         """An exchange is over."""
+        if self.calls is not None:
+            self.calls.ended(exchange, outcome)
         decided_at = exchange.decided_at
         waited_s = (self._clock() if decided_at is None else decided_at) - exchange.arrived_at
         if exchange.source in ("pair", "review", "operator") and (outcome != "passed" or decided_at is not None):

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from motive_core.errors import BadRequestError, error_of
+from motive_core.errors import BadRequestError, ConflictError, error_of
 from motive_core.exchange import Exchange
 from motive_core.ir import Tool, ToolCallPart
 from motive_core.pairing import HeldCalls, Pairing
@@ -26,12 +26,16 @@ from motive_core.session import (
     TakenOver,
     Terms,
     answerer_present,
+    waits,
 )
 
 OPERATOR: Final = "operator"
+COMMANDS: Final = "commands"
+"""By what the operator takes sessions over, where that is not a page."""
+_NO_SERVICE: Final = "there is no real service behind this call"
 
 
-class OperatorError(ValueError):
+class OperatorError(ConflictError):
     """What the operator wants cannot be done; the message says why, to the operator."""
 
 
@@ -77,61 +81,86 @@ class Operator:
     async def let_pass(self, exchange: Exchange) -> None:
         """Let the real service answer a call."""
         prompt = await self._prompt_of(exchange)
-        answered = exchange.draft is not None or "pass" in exchange.stand_ins
-        if not answered and exchange.service is None and exchange.listener != "forward":
-            raise OperatorError("there is no real service behind this call")
-        if prompt is None:
+        if prompt is not None:
+            await self.let_prompt_pass(exchange.session, prompt)
+        elif _has_service(exchange):
             exchange.pass_on()
-            return
-        await self._pair.operate(exchange.session, Passed(exchange.exchange))
-        if exchange.ending is None:
-            raise OperatorError("there is no real service behind another call that says the same")
+        else:
+            raise OperatorError(_NO_SERVICE, code="no_service")
 
     async def _answer(self, exchange: Exchange, answer: Answer) -> None:
-        answer = replace(answer, size_bytes=bytes_of(answer.parts))
         prompt = await self._prompt_of(exchange)
-        if prompt is None:
-            _take(exchange)
-            exchange.decided_at = self._clock()
-            _tell(exchange, answer)
+        if prompt is not None:
+            await self.answer(exchange.session, prompt, answer)
             return
-        calls = [one for live in prompt.calls if (one := self._held.get(live.call)) is not None]
-        before = [(one, one.source, one.answered_by) for one in calls]
-        for one in calls:
-            _take(one)
-        await self._pair.operate(exchange.session, Answered(exchange.exchange, answer))
-        if exchange.ending is None:
-            for one, source, answered_by in before:
-                one.source, one.answered_by = source, answered_by
-            raise OperatorError("the session keeps as much as it may, and has no room for so long an answer")
+        _take(exchange, OPERATOR)
+        exchange.decided_at = self._clock()
+        _tell(exchange, answer)
 
     async def _prompt_of(self, exchange: Exchange) -> Prompt | None:
         """The prompt of a call that waits; None if its session does not hold it, but a source works on it."""
         if exchange.ending is not None:
             raise OperatorError("this call has its answer already")
-        state = await self._pair.look(exchange.session)
+        state = await self._pair.state(exchange.session)
         if state.listening is not None and state.listening.call == exchange.exchange:
             raise OperatorError("this call waits for a prompt, not for an answer: it is of somebody who answers")
         calls = ((prompt, live.call) for prompt in state.prompts for live in prompt.calls)
         return next((prompt for prompt, call in calls if call == exchange.exchange), None)
 
+    # One prompt: all calls that say it, one that comes back for it among them. Each raises ``OperatorError``.
+
+    async def answer(self, session: str, prompt: Prompt, answer: Answer, by: str = OPERATOR) -> None:
+        """Answer a prompt, if nobody was faster; ``by`` is who does."""
+        answer = replace(answer, size_bytes=bytes_of(answer.parts))
+        calls = [one for live in prompt.calls if (one := self._held.get(live.call)) is not None]
+        before = [(one, one.source, one.answered_by) for one in calls]
+        for one in calls:
+            _take(one, by)
+        await self._pair.operate(session, Answered(prompt.prompt, answer))
+        after = await self._state_of(session, prompt)
+        if after is not None and after.answer == answer:
+            return
+        for one, source, answered_by in before:
+            if one.source == OPERATOR and one.answered_by == by:
+                one.source, one.answered_by = source, answered_by
+        if after is not None and waits(after):
+            raise OperatorError("the session keeps as much as it may, and has no room for so long an answer")
+        raise OperatorError("this call does not wait any more")
+
+    async def let_prompt_pass(self, session: str, prompt: Prompt) -> None:
+        """Let the real service answer a prompt, or its draft go as it is, if it has one."""
+        if prompt.draft is None and not prompt.calls:
+            raise OperatorError("the app has gone away, and may come back for an answer")
+        calls = [one for live in prompt.calls if (one := self._held.get(live.call)) is not None]
+        if prompt.draft is None and not all(map(_has_service, calls)):
+            raise OperatorError(_NO_SERVICE, code="no_service")
+        await self._pair.operate(session, Passed(prompt.prompt))
+        after = await self._state_of(session, prompt)
+        if after is not None and waits(after):
+            raise OperatorError("there is no real service behind another call that says the same")
+
+    async def _state_of(self, session: str, prompt: Prompt) -> Prompt | None:
+        """How a prompt is by now. The numbers of a session begin anew when it does."""
+        prompts = (await self._pair.state(session)).prompts
+        return next((p for p in prompts if (p.prompt, p.created_at) == (prompt.prompt, prompt.created_at)), None)
+
     # Sessions
 
-    async def take_over(self, session: str) -> str:
-        """Be there to answer in a session, from its next call on, until it is given back. Gives its id. Raises
-        ``OperatorError``."""
+    async def take_over(self, session: str, by: str = COMMANDS) -> str:
+        """Be there to answer in a session, from its next call on, until it is given back. ``by`` says from where. Gives
+        its id. Raises ``OperatorError``."""
         try:
             session = session_id(session)
         except BadRequestError as error:
             raise OperatorError(str(error)) from None
         if session not in await self._pair.sessions() and await self._pair.count() >= self._most_sessions():
             raise OperatorError("too many sessions are open")
-        await self._pair.operate(session, TakenOver())
+        await self._pair.operate(session, TakenOver(by))
         return session
 
     async def give_back(self, session: str) -> None:
         """Be there no longer. Raises ``OperatorError`` if the operator was not."""
-        if not (await self._pair.look(session)).taken_over:
+        if not (await self._pair.state(session)).taken_by:
             raise OperatorError(f"the session {session!r} is not taken over")
         await self._pair.operate(session, GivenBack())
 
@@ -141,9 +170,9 @@ class Operator:
         lines = []
         for session, state in (await self._pair.sessions()).items():
             since = [live.arrived_at for prompt in state.prompts for live in prompt.calls]
-            seated = answerer_present(replace(state, taken_over=False), now)
+            seated = answerer_present(replace(state, taken_by=""), now)
             waiting_s = max((now - at for at in since), default=0.0)
-            lines.append(SessionLine(session, state.taken_over, seated, len(since), waiting_s, state.turns))
+            lines.append(SessionLine(session, bool(state.taken_by), seated, len(since), waiting_s, state.turns))
         return sorted(lines, key=lambda line: (-line.waiting_s, line.session))
 
     def waiting_in(self, session: str) -> Exchange | None:
@@ -159,8 +188,12 @@ def _made(make: Callable[[], Answer]) -> Answer:
         raise OperatorError(str(error)) from None
 
 
-def _take(exchange: Exchange) -> None:
-    exchange.source = exchange.answered_by = OPERATOR
+def _take(exchange: Exchange, by: str) -> None:
+    exchange.source, exchange.answered_by = OPERATOR, by
+
+
+def _has_service(exchange: Exchange) -> bool:
+    return exchange.listener == "forward" or exchange.service is not None or "pass" in exchange.stand_ins
 
 
 def _tell(exchange: Exchange, answer: Answer) -> None:

@@ -36,7 +36,7 @@ def describe_session(name: str, state: Session, held: Mapping[str, Exchange], no
     return {
         "session": name,
         "undecided": state.provisional,
-        "taken_over": state.taken_over,
+        "taken_over": bool(state.taken_by),
         "participants": [
             {"role": role, "who": seat.who, "present": present(state, now)}
             for role, (seat, present) in seats.items()

@@ -65,6 +65,7 @@ LAYERS: Final[tuple[frozenset[str], ...]] = (
         }
     ),
     frozenset({"motive_core.answering", "motive_core.operating", "motive_core.refusals"}),
+    frozenset({"motive_core.console"}),
     frozenset({"motive_core.gateway"}),
     frozenset({"motive_core.cli"}),
     frozenset({"motive_core.__main__"}),

@@ -40,7 +40,7 @@ from motive_shell.heads import head_of
 from motive_shell.logs import keep_secrets
 from motive_shell.notes import note_passed
 from motive_shell.runtime import Runtime, runtime_of
-from motive_shell.site import LONGEST_TARGET, refusal, to_origin
+from motive_shell.site import LONGEST_TARGET, refusal, to_console, to_origin, wants_console
 from motive_shell.trust import has_certificates, make_certificates
 
 logger = logging.getLogger(__name__)
@@ -153,7 +153,7 @@ class Motive:
         confdir = Path(ctx.options.confdir).expanduser()
         bundle, gateway = write_bundle(confdir), self._configured().gateway
         token = gateway.admin_token if gateway.config.access.admin_token is None else None
-        logger.log(ALERT, announce(servers, confdir / CERTIFICATE, bundle, token))
+        logger.log(ALERT, announce(servers, confdir / CERTIFICATE, bundle, token, gateway.logins.once))
         gateway.listeners = lambda: addresses(servers)
         gateway.health_checks.watch("listeners", lambda: silent(servers))
 
@@ -287,6 +287,9 @@ class Motive:
         request.headers.pop(ROLE_HEADER, None)
         withdraw(request, gateway.guard.own_secrets(head, forward=forward))
         if not forward:
+            if wants_console(head):
+                respond(flow, *to_console())
+                return
             try:
                 caller = gateway.guard.admit(head)
             except MotiveError as error:
@@ -337,7 +340,8 @@ class Motive:
         elif len(flow.request.data.path) > LONGEST_TARGET:
             respond(flow, *runtime.gateway.refusals.not_served(head, 414))
         elif runtime.started:
-            runtime.originals[flow.id] = to_origin(flow, runtime.origin, rank)
+            login = runtime.gateway.guard.login_of(head)
+            runtime.originals[flow.id] = to_origin(flow, runtime.origin, rank, login)
         else:
             error = UnavailableError("The proxy is starting.", code="starting", retry_after_s=1.0)
             respond(flow, *error_reply(spoken_by(head), error, flow.id))
@@ -354,7 +358,8 @@ class Motive:
         if self._configured().holds.is_promoted(flow) or original is not None:
             # The origin ends its connection after each reply; the client's may live on.
             flow.response.headers.pop("connection", None)
-            flow.response.stream = original is None
+            kind = flow.response.headers.get("content-type", "")
+            flow.response.stream = original is None or kind == "text/event-stream"
         elif flow.response.raw_content is None and (self._is_llm_host(flow.request) or _goes_on(flow.response)):
             flow.response.stream = watched(flow)
 

@@ -25,9 +25,10 @@ _BASE_URLS: Final = (
 """Where the vendors' SDKs look for another address of their service, without a path."""
 
 
-def announce(servers: Iterable[Any], certificate: Path, bundle: Path, token: str | None) -> str:
+def announce(servers: Iterable[Any], certificate: Path, bundle: Path, token: str | None, once: str = "") -> str:
     """The lines to show. ``servers`` are mitmproxy's running server instances; ``bundle`` holds the proxy's
-    ``certificate`` and all others that an app trusts. ``token`` is the admin token, if it may be shown."""
+    ``certificate`` and all others that an app trusts. ``token`` is the admin token, if it may be shown; ``once`` logs
+    in to the console, once."""
     meeting: list[str] = []
     forward: list[str] = []
     for server in servers:
@@ -36,7 +37,11 @@ def announce(servers: Iterable[Any], certificate: Path, bundle: Path, token: str
     lines = ["Motive is up."]
     for address in meeting:
         link = f"http://{address}/admin/sessions{f'?token={token}' if token is not None else ''}"
-        lines += [f"  meeting point  http://{address}/v1", f"  its sessions   {link}"]
+        lines += [
+            f"  console        http://{address}/console{f'/login?once={once}' if once else ''}",
+            f"  meeting point  http://{address}/v1",
+            f"  its sessions   {link}",
+        ]
     for address in forward:
         lines.append(f"  forward proxy  http://{address}")
     lines.append(f"  admin token    {token if token is not None else 'the one that the configuration names'}")

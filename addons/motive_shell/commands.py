@@ -17,7 +17,7 @@ from mitmproxy.log import ALERT
 
 from motive_core.errors import MotiveError
 from motive_core.exchange import Exchange
-from motive_core.operating import Operator, OperatorError, SessionLine
+from motive_core.operating import Operator, SessionLine
 from motive_shell.addon import Motive
 from motive_shell.command_types import ADDON, Call, JsonText, Session, Target, Tool, flow_of, make_known
 from motive_shell.notes import SESSION, SOURCE
@@ -186,7 +186,7 @@ class MotiveCommands:
         async def doing() -> None:
             try:
                 await work
-            except (OperatorError, MotiveError) as error:
+            except MotiveError as error:
                 problems.append(str(error))
                 if is_late:
                     logger.error(f"motive: {error}")

@@ -94,14 +94,20 @@ def replace_body(request: http.Request, body: bytes) -> None:
 
 
 def send_to_origin(
-    flow: http.HTTPFlow, origin: OriginServer, method: str, path: bytes, headers: Mapping[bytes, bytes]
+    flow: http.HTTPFlow,
+    origin: OriginServer,
+    method: str,
+    path: bytes,
+    headers: Mapping[bytes, bytes],
+    *,
+    body: bytes = b"",
 ) -> None:
     """Put a small request to the origin in the place of a flow's own one, on a connection of its own. What ``path`` has
     of bytes that a path cannot have is percent-encoded."""
     assert origin.address is not None
     path = b"".join([b"%c" % byte if 0x21 <= byte <= 0x7E else b"%%%02X" % byte for byte in path])
     headers = {**headers, b"connection": b"close"}
-    _send(flow, origin.address, origin.secret, method=method, path=path, headers=headers)
+    _send(flow, origin.address, origin.secret, method=method, path=path, headers=headers, body=body)
 
 
 def _send(
@@ -112,11 +118,14 @@ def _send(
     method: str,
     path: bytes,
     headers: Mapping[bytes, bytes],
+    body: bytes = b"",
 ) -> None:
     host, port = address
     original = flow.request
     fields = {**headers, b"host": f"{host}:{port}".encode(), SECRET_HEADER.encode(): secret.encode()}
     envelope = http.Request.make(method, f"http://{host}:{port}/", headers=[*fields.items()])
+    if body:
+        envelope.content = body
     envelope.data.path = path
     envelope.timestamp_start, envelope.timestamp_end = original.timestamp_start, original.timestamp_end
     flow.request = envelope

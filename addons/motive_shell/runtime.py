@@ -22,6 +22,7 @@ from mitmproxy.options import Options
 from starlette.applications import Starlette
 
 from motive_core.config import Config, ConfigFile
+from motive_core.console import console_routes
 from motive_core.errors import ConfigError
 from motive_core.gateway import Gateway
 from motive_core.incoming import steady_clock
@@ -32,7 +33,7 @@ from motive_shell.exposure import why_exposed
 from motive_shell.holds import Holds
 from motive_shell.logs import apply_logging
 from motive_shell.services import Services
-from motive_shell.store import open_store
+from motive_shell.store import open_logins, open_store
 from motive_shell.uploads import UploadGuard
 
 logger = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ class Runtime:
             kept=store.kept if store is not None else None,
             clock=clock,
             versions={"mitmproxy": version.VERSION},
+            logins=open_logins(self.config_file.config, options.mode, env, clock),
         )
         self.streams = Streams(self.gateway.clock)
         self.origin = OriginServer(self._make_app, self.streams)
@@ -88,7 +90,8 @@ class Runtime:
         return self.gateway.config
 
     def _make_app(self, secret: str) -> Starlette:
-        return make_app(self.gateway, self.gateway.refusals.not_served, secret)
+        routes = console_routes(self.gateway.console, self.gateway.logins)
+        return make_app(self.gateway, self.gateway.refusals.not_served, secret, routes)
 
     @property
     def started(self) -> bool:

@@ -11,12 +11,12 @@ from typing import Final
 from mitmproxy import http
 from mitmproxy.net.http.http1 import assemble_response
 
-from motive_core.access import Rank
+from motive_core.access import CONSOLE_PATH, Rank, is_console
 from motive_core.dialects import RequestHead
 from motive_core.errors import MotiveError, RequestTimeoutError, StatusError
 from motive_core.incoming import new_id
 from motive_core.origin import OriginServer
-from motive_core.origin.app import RANK_HEADER
+from motive_core.origin.app import LOGIN_HEADER, RANK_HEADER
 from motive_core.refusals import error_reply, spoken_by
 from motive_shell.flows import send_to_origin
 
@@ -24,7 +24,7 @@ LONGEST_TARGET: Final = 8192
 """The longest path and query that the origin is asked for, in bytes. What it serves is shorter, and its server would
 refuse a very long one in words of its own."""
 
-_FORWARDED: Final = (b"origin", b"anthropic-version", b"accept", b"user-agent")
+_FORWARDED: Final = (b"origin", b"anthropic-version", b"accept", b"user-agent", b"content-type", b"last-event-id")
 _LONGEST_VALUE: Final = 1024
 _UNSENDABLE: Final = re.compile(rb"[^\x20-\x7e\x80-\xff]")
 """What the origin's server refuses within a header. mitmproxy does not."""
@@ -44,8 +44,20 @@ def refusal(status: int) -> bytes:
     return bytes(assemble_response(response))
 
 
-def to_origin(flow: http.HTTPFlow, origin: OriginServer, rank: Rank) -> http.Request:
-    """Send a request to the origin, and say who asks. Gives the original one, to be put back when the reply comes."""
+def wants_console(head: RequestHead) -> bool:
+    """Whether this is a browser that was given the bare address: the console is its page. (To Ollama's clients the same
+    path says that somebody is there.)"""
+    return head.method == "GET" and head.path in ("", "/") and "text/html" in head.headers.get("accept", "")
+
+
+def to_console() -> tuple[int, dict[str, str], bytes]:
+    """The reply to it."""
+    return 303, {"location": CONSOLE_PATH}, b""
+
+
+def to_origin(flow: http.HTTPFlow, origin: OriginServer, rank: Rank, login: str | None) -> http.Request:
+    """Send a request to the origin, and say who asks. Gives the original one, to be put back when the reply comes.
+    ``login`` is the cookie by which the operator is logged in to the console."""
     original = flow.request
     headers = {
         name.lower(): _UNSENDABLE.sub(b"?", value[:_LONGEST_VALUE])
@@ -53,5 +65,10 @@ def to_origin(flow: http.HTTPFlow, origin: OriginServer, rank: Rank) -> http.Req
         if name.lower() in _FORWARDED
     }
     headers[RANK_HEADER.encode()] = rank.encode()
-    send_to_origin(flow, origin, original.method, original.data.path, headers)
+    body = b""
+    if rank == "operator" and is_console(original.path.partition("?")[0]):
+        body = original.raw_content or b""
+        if login is not None:
+            headers[LOGIN_HEADER.encode()] = login.encode()
+    send_to_origin(flow, origin, original.method, original.data.path, headers, body=body)
     return original

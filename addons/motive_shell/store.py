@@ -12,8 +12,10 @@ from typing import Final
 
 from mitmproxy.proxy.mode_specs import ProxyMode, ReverseMode
 
+from motive_core.access import LOGIN_COOKIE
 from motive_core.backends import SqliteStore, open_sqlite
 from motive_core.config import Config
+from motive_core.console import Logins
 
 _ANY_PORT: Final = "any"
 
@@ -25,8 +27,17 @@ def open_store(
     ``ConfigError``."""
     if config.store.kind == "memory":
         return None
-    path = Path(config.store.path).expanduser() if config.store.path is not None else _default_path(modes, env)
-    return open_sqlite(path, clock, config.timing.session_ttl_s)
+    return open_sqlite(_path(config, modes, env), clock, config.timing.session_ttl_s)
+
+
+def open_logins(config: Config, modes: Sequence[str], env: Mapping[str, str], clock: Callable[[], float]) -> Logins:
+    """Who is logged in to the console: beside the store, if there is one."""
+    path = None if config.store.kind == "memory" else _path(config, modes, env).with_suffix(".logins.json")
+    return Logins(clock, path, f"{LOGIN_COOKIE}_{_port_of(modes)}")
+
+
+def _path(config: Config, modes: Sequence[str], env: Mapping[str, str]) -> Path:
+    return Path(config.store.path).expanduser() if config.store.path is not None else _default_path(modes, env)
 
 
 def _default_path(modes: Sequence[str], env: Mapping[str, str]) -> Path:

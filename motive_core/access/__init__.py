@@ -7,7 +7,22 @@ from __future__ import annotations
 
 from motive_core.access.caller import ANYBODY, Caller, Rank
 from motive_core.access.guard import Guard
-from motive_core.access.operators import is_operators
+from motive_core.access.operators import CONSOLE_PATH, LOGIN_PATH, is_console, is_open, is_operators
 from motive_core.access.pages import INTERNAL_HOST, Pages, is_preflight
+from motive_core.access.presented import LOGIN_COOKIE
 
-__all__ = ["ANYBODY", "INTERNAL_HOST", "Caller", "Guard", "Pages", "Rank", "is_operators", "is_preflight"]
+__all__ = [
+    "ANYBODY",
+    "CONSOLE_PATH",
+    "INTERNAL_HOST",
+    "LOGIN_COOKIE",
+    "LOGIN_PATH",
+    "Caller",
+    "Guard",
+    "Pages",
+    "Rank",
+    "is_console",
+    "is_open",
+    "is_operators",
+    "is_preflight",
+]

@@ -7,15 +7,15 @@ tells nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import unquote_plus
 
 from motive_core.access.caller import ANYBODY, Caller
-from motive_core.access.operators import is_operators
+from motive_core.access.operators import is_console, is_open, is_operators
 from motive_core.access.pages import Pages, is_preflight
-from motive_core.access.presented import KEY_HEADERS, TOKEN_HEADER, presented_keys, presented_tokens
+from motive_core.access.presented import KEY_HEADERS, TOKEN_HEADER, presented_keys, presented_logins, presented_tokens
 from motive_core.config import Config, Hashed, glob_regex
 from motive_core.dialects import RequestHead
 from motive_core.errors import AuthenticationError
@@ -27,6 +27,8 @@ _OWN_PREFIX: Final = "x-motive-"
 _MOST_SHOWN: Final = 16
 _STRANGER: Final = Caller("stranger")
 _NAME_DIGITS: Final = 8
+
+_READING: Final = ("GET", "HEAD")
 
 _WHERE_THE_TOKEN_IS: Final = (
     "The operator's paths need the admin token. The proxy shows it when it starts, unless access.admin_token or "
@@ -42,9 +44,11 @@ class _Known:
 
 
 class Guard:
-    """``token`` is the admin token that holds if the configuration names none."""
+    """``token`` is the admin token that holds if the configuration names none. ``is_login`` says whether a cookie is
+    one that the console gave out to the operator."""
 
-    def __init__(self, config: Config, token: Hashed) -> None:
+    def __init__(self, config: Config, token: Hashed, is_login: Callable[[str], bool] = lambda _: False) -> None:
+        self._is_login = is_login
         access = config.access
         self.pages = Pages(config)
         self._header = access.header
@@ -74,7 +78,12 @@ class Guard:
         it, ``AuthenticationError`` for anybody else who may not."""
         self.pages.check(head)
         if is_operators(head.path):
-            return self._admit_operator(head)
+            try:
+                return self._admit_operator(head)
+            except AuthenticationError:
+                if is_open(head.path):
+                    return _STRANGER
+                raise
         if is_preflight(head):
             return _STRANGER  # browsers send no credential with it
         if not self._is_asked:
@@ -96,7 +105,15 @@ class Guard:
         tokens = (place for place, _ in self._known(presented_tokens(head), (self._operator,)))
         keys = (place for place, _ in self._known(presented_keys(head, self._header), self._keys)) if self._keys else ()
         own = self._own_headers
-        return {*(name for name in own if not forward or name.startswith(_OWN_PREFIX)), *tokens, *keys}
+        found = {*(name for name in own if not forward or name.startswith(_OWN_PREFIX)), *tokens, *keys}
+        return {*found, "cookie"} if not forward and is_console(head.path) else found
+
+    def login_of(self, head: RequestHead) -> str | None:
+        """The cookie by which the operator is logged in to the console. A browser sends it with whatever any page asks
+        of it: something is changed only for a page that is named, and was found to be the console's own."""
+        if not is_console(head.path) or (head.method not in _READING and "origin" not in head.headers):
+            return None
+        return next((login for login in presented_logins(head) if self._is_login(login)), None)
 
     def without_secrets(self, head: RequestHead, *, forward: bool) -> RequestHead:
         """A head that has no secret of ours any more: for whoever may send its fields on."""
@@ -123,7 +140,7 @@ class Guard:
         raise AuthenticationError(message, code="invalid_api_key")
 
     def _admit_operator(self, head: RequestHead) -> Caller:
-        if not self._known(presented_tokens(head), (self._operator,)):
+        if not self._known(presented_tokens(head), (self._operator,)) and self.login_of(head) is None:
             raise AuthenticationError(_WHERE_THE_TOKEN_IS, code="admin_token_needed")
         return self._operator.caller
 

@@ -10,7 +10,7 @@ import re
 from ipaddress import ip_address
 from typing import Final
 
-from motive_core.access.operators import is_operators
+from motive_core.access.operators import is_console, is_operators
 from motive_core.config import Config, encodable, glob_regex, normal_host, split_host
 from motive_core.dialects import RequestHead
 from motive_core.errors import PermissionDeniedError
@@ -46,7 +46,11 @@ class Pages:
         page may fetch without naming its origin is served to browsers under no other, either.
         """
         origin = head.headers.get("origin")
-        if origin is not None:
+        if is_console(head.path):
+            # Its pages only: another one of this machine is of the same site, so that its calls come with the cookie.
+            if origin is not None and not _is_own_origin(origin, head):
+                raise _refused(f"Pages of {origin} may not call the console.")
+        elif origin is not None:
             if not self._is_allowed(origin):
                 raise _refused(
                     f"Pages of {origin} may not call this proxy: cors_origins in the configuration names those that "
@@ -98,6 +102,12 @@ class Pages:
         except ValueError:
             return any(glob.fullmatch(name) for glob in self._names)
         return True
+
+
+def _is_own_origin(origin: str, head: RequestHead) -> bool:
+    """Whether an origin is that under which the request came itself."""
+    scheme, _, authority = origin.partition("://")
+    return scheme in ("http", "https") and authority != "" and authority == head.headers.get("host", head.host)
 
 
 def _may_be_rebound(head: RequestHead) -> bool:

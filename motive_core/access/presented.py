@@ -20,6 +20,8 @@ from motive_core.routing import sigv4_key_id
 KEY_HEADERS: Final = ("authorization", "x-api-key", "x-goog-api-key", "api-key")
 """Where the vendors' SDKs put their keys: what stands there may be a real service's."""
 TOKEN_HEADER: Final = "x-admin-token"
+LOGIN_COOKIE: Final = "motive_console"
+"""How the names of the console's cookies begin. Cookies know no port, so the rest tells one proxy's from another's."""
 _BLANK: Final = " \t"
 """The white space that may stand around the value of a field (RFC 9110, section 5.5), and no other."""
 _FIELDS: Final = 100
@@ -77,3 +79,11 @@ def _password(encoded: str) -> str | None:
     except (binascii.Error, ValueError):
         return None
     return (password or user) if colon else None
+
+
+def presented_logins(head: RequestHead) -> Iterator[str]:
+    """The cookies that the console may have given out."""
+    for pair in head.headers.get("cookie", "").split(";", _FIELDS)[:_FIELDS]:
+        name, _, value = pair.strip(_BLANK).partition("=")
+        if name.startswith(LOGIN_COOKIE):
+            yield value.strip('"')

@@ -60,6 +60,8 @@ class Exchange:
     """That of the reply, once there is one of ours."""
     error: MotiveError | None = None
     """What it failed with."""
+    said: Reply | None = None
+    """What it was answered with, if that was known whole."""
     decided_at: float | None = None
     """When what to reply was known."""
     extra_headers: dict[str, str] = field(default_factory=dict)
@@ -156,6 +158,7 @@ class Exchange:
         if self.ending is not None:
             return False
         self.status = 200
+        self.said = reply
         if self.keep is not None and self.request.store:
             self.keep(self.request, reply)
         if self.speech is not None:

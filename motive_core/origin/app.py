@@ -8,21 +8,23 @@ says who asks, too; whatever it took a path for, the operator's are served to th
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
-from motive_core.access import is_operators
+from motive_core.access import is_open, is_operators
 from motive_core.dialects.base import RequestHead
 
 SECRET_HEADER: Final = "x-motive-origin"
 RANK_HEADER: Final = "x-motive-rank"
 """Who asks, as a ``Rank`` of ``motive_core.access``. Only the proxy can set it."""
+LOGIN_HEADER: Final = "x-motive-login"
+"""The cookie by which the operator is logged in to the console, if that is how they come. As before."""
 
 _FOR_NOBODY_ELSE: Final = {"cache-control": "no-store", "referrer-policy": "no-referrer"}
 """Headers of what the operator is told: the link that leads there may hold the token."""
@@ -52,8 +54,8 @@ type NotServed = Callable[[RequestHead, int], tuple[int, Mapping[str, str], byte
 """Gives the error, in the caller's dialect, for a path or a method that is not served."""
 
 
-def make_app(site: Site, not_served: NotServed, secret: str) -> Starlette:
-    """The application. ``secret`` must be in ``x-motive-origin`` of every call."""
+def make_app(site: Site, not_served: NotServed, secret: str, more: Sequence[BaseRoute] = ()) -> Starlette:
+    """The application. ``secret`` must be in ``x-motive-origin`` of every call; ``more`` is served beside its own."""
 
     def head_of(request: Request) -> RequestHead:
         headers = {name.lower(): value for name, value in request.headers.items()}
@@ -98,6 +100,7 @@ def make_app(site: Site, not_served: NotServed, secret: str) -> Starlette:
             Route("/metrics", metrics),
             Route("/admin/sessions", sessions),
             Route("/admin/sessions/{session:path}", close_session, methods=["DELETE"]),
+            *more,
         ],
         exception_handlers={HTTPException: refused},
     )
@@ -118,7 +121,11 @@ class _ProxyOnly:
         headers = dict(scope.get("headers", []))
         if not hmac.compare_digest(headers.get(SECRET_HEADER.encode(), b""), self._secret):
             await Response("only the proxy may call this", 403)(scope, receive, send)
-        elif is_operators(scope.get("path", ""), decoded=True) and headers.get(RANK_HEADER.encode()) != b"operator":
+        elif (
+            is_operators(path := scope.get("path", ""), decoded=True)
+            and not is_open(path, decoded=True)
+            and headers.get(RANK_HEADER.encode()) != b"operator"
+        ):
             await Response("only the operator may call this", 403)(scope, receive, send)
         else:
             await self._app(scope, receive, send)

@@ -72,12 +72,18 @@ from motive_core.session import (
 logger = logging.getLogger(__name__)
 
 type HandOver = Callable[[Exchange, str], None]
+type Watch = Callable[[str, Session, Event, tuple[Command, ...]], None]
+"""Is told of each step: the session, its state after it, what happened, and what is done because of it."""
 
 _POLICIES: Final[Mapping[ErrorKind, Policy]] = {"hold_timeout": "timeout", "answerer_left": "lost"}
 """The policy that says what stands in for an error."""
 
 _TIMER_SLACK_S: Final = 0.001
 """A timer may fire a little early by the session's clock; this much later it is surely due."""
+
+
+def _nobody(*_: object) -> None:
+    """Watches nothing."""
 
 
 class Pairing:
@@ -112,6 +118,7 @@ class Pairing:
         self.join_words = join_words
         self.commands = commands
         self.max_sessions = limits.max_sessions
+        self.watch: Watch = _nobody
 
     def limit(self, limits: Limits) -> None:
         """Take new limits. What is over one of them already stays."""
@@ -260,10 +267,6 @@ class Pairing:
         """The operator does something in a session, which begins with that if there is none."""
         await self._dispatch(session, event)
 
-    async def look(self, session: str) -> Session:
-        """The state of a session; a fresh one if there is none."""
-        return (await self._backend.load(session)).state
-
     async def close(self, session: str) -> bool:
         """End a session: every call that it holds gets an error. Gives False if there is no such session."""
         if (await self._backend.load(session)).version == 0:
@@ -288,7 +291,11 @@ class Pairing:
 
     async def is_present(self, session: str) -> bool:
         """Whether somebody is there to answer in this session."""
-        return answerer_present(await self.look(session), self._clock())
+        return answerer_present(await self.state(session), self._clock())
+
+    async def state(self, session: str) -> Session:
+        """The state of a session, a fresh one if there is none."""
+        return (await self._backend.load(session)).state
 
     async def sessions(self) -> dict[str, Session]:
         """The state of every session, by id."""
@@ -329,6 +336,7 @@ class Pairing:
             self._run(session, command)
         if after.listening is not None and (listening := self._held.get(after.listening.call)) is not None:
             listening.listens = True
+        self.watch(session, after, event, commands)
         return True
 
     def _schedule(self, session: str, state: Session) -> None:

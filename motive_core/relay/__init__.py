@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from motive_core.relay.by_hand import called, failed, said
-from motive_core.relay.commands import CommandError, CommandReader
+from motive_core.relay.commands import CommandError, CommandReader, checked_tool_call
 from motive_core.relay.drafts import drafted, parts_of
 from motive_core.relay.words import (
     DRAFT,
     NEW_MESSAGE,
     Relayed,
+    border_of,
     fingerprint,
     is_retry,
     join_of,
@@ -24,7 +25,9 @@ __all__ = [
     "CommandError",
     "CommandReader",
     "Relayed",
+    "border_of",
     "called",
+    "checked_tool_call",
     "drafted",
     "failed",
     "fingerprint",
@@ -36,4 +39,5 @@ __all__ = [
     "request_key",
     "said",
     "text_digest",
+    "tool_call",
 ]

@@ -55,7 +55,7 @@ class Relayed:
 def relayed(request: ChatRequest, *, with_system: bool, with_context: bool, call_word: str | None = None) -> Relayed:
     """What this call says to the other side. ``call_word`` is what its tools are called by, as the context shows them;
     None if they cannot be."""
-    border = _border(request.messages)
+    border = border_of(request.messages)
     earlier, latest = request.messages[:border], request.messages[border:]
     names = {part.call_id: part.name for m in earlier for part in m.parts if isinstance(part, ToolCallPart)}
     words = _words(latest, names)
@@ -77,7 +77,7 @@ def relayed(request: ChatRequest, *, with_system: bool, with_context: bool, call
     )
 
 
-def _border(messages: Sequence[Message]) -> int:
+def border_of(messages: Sequence[Message]) -> int:
     """Where the relayed words begin: after the last assistant message. A trailing one is a prefill, not a border."""
     end = len(messages)
     while end and messages[end - 1].role == "assistant":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from motive_core.session.lasting import lasting, lost_of, was_held
 from motive_core.session.machine import step
-from motive_core.session.queries import answerer_present, asker_present, draft_of, live_calls, next_due
+from motive_core.session.queries import answerer_present, asker_present, draft_of, live_calls, next_due, waits
 from motive_core.session.shift import shifted
 from motive_core.session.state import (
     NO_TERMS,
@@ -91,5 +91,6 @@ __all__ = [
     "next_due",
     "shifted",
     "step",
+    "waits",
     "was_held",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Final, Literal
 
-from motive_core.session.queries import answerer_sits, asker_sits
+from motive_core.session.queries import answerer_sits, asker_sits, waits
 from motive_core.session.state import (
     Answer,
     Command,
@@ -31,11 +31,6 @@ prompts it keeps for retries, since every step looks at all prompts."""
 FRESH: Final = Session()
 
 
-def waits(prompt: Prompt) -> bool:
-    """Whether an answer to this prompt is still wanted."""
-    return prompt.outcome is None and prompt.answer is None
-
-
 class Draft:
     """The state so far, field by field, and the commands so far. ``before`` is the state that the step began with."""
 
@@ -55,7 +50,7 @@ class Draft:
         self.undelivered = before.undelivered
         self.turns = before.turns
         self.next_prompt = before.next_prompt
-        self.taken_over = before.taken_over
+        self.taken_by = before.taken_by
 
     def after(self) -> Session:
         """The next state; a fresh one if the session is over."""
@@ -74,11 +69,11 @@ class Draft:
             undelivered=self.undelivered,
             turns=self.turns,
             next_prompt=self.next_prompt,
-            taken_over=self.taken_over,
+            taken_by=self.taken_by,
         )
 
     def answerer_is_here(self) -> bool:
-        return self.taken_over or self.answerer_sits()
+        return bool(self.taken_by) or self.answerer_sits()
 
     def answerer_sits(self) -> bool:
         return answerer_sits(self.answerer, self.listening, self.now)
@@ -91,10 +86,6 @@ class Draft:
         if self.asker is None:
             return False
         return self.now < self.asker.yields_at or any(p.calls for p in self.prompts.values() if p.outcome is None)
-
-    def prompt_of(self, call: str) -> Prompt | None:
-        """The prompt that holds this call."""
-        return next((p for p in self.prompts.values() if any(live.call == call for live in p.calls)), None)
 
     def set(self, prompt: Prompt) -> None:
         self.prompts[prompt.prompt] = prompt
@@ -176,11 +167,13 @@ class Draft:
         self.commands += [SendAnswer(call, prompt.prompt, answer) for call in calls]
         self.set(replace(prompt, answer=answer, calls=(), sending=(*prompt.sending, *calls)))
 
-    def operator_answers(self, call: str, answer: Answer) -> None:
-        """Give the prompt of this call the operator's answer. It stays owed, if it was: who answers it now is told to
-        be late."""
-        prompt = self.prompt_of(call)
-        if prompt is None or not self.make_room(answer.size_bytes, prompt.rules.keep_limit_bytes, done=True):
+    def operator_answers(self, prompt_id: str, answer: Answer) -> None:
+        """Give this prompt the operator's answer, if it waits for one. It stays owed, if it was: who answers it now is
+        told to be late. If its app is away, that finds the answer when it comes back."""
+        prompt = self.prompts.get(prompt_id)
+        if prompt is None or not waits(prompt):
+            return
+        if not self.make_room(answer.size_bytes, prompt.rules.keep_limit_bytes, done=True):
             return
         self.provisional = False
         self.send(prompt, answer)

@@ -12,9 +12,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final, assert_never
 
-from motive_core.session.draft import FRESH, REMEMBERED, Draft, waits
+from motive_core.session.draft import FRESH, REMEMBERED, Draft
 from motive_core.session.lasting import is_held
-from motive_core.session.queries import live_calls, next_due
+from motive_core.session.queries import live_calls, next_due, waits
 from motive_core.session.roles import first_stays_asker, role_of
 from motive_core.session.state import (
     Answer,
@@ -78,12 +78,12 @@ class _Step(Draft):
                 self.delivered(call)
             case Released(call):
                 self.released(call)
-            case Answered(call, answer):
-                self.operator_answers(call, answer)
-            case Passed(call):
-                self.operator_passes(call)
-            case TakenOver():
-                self.taken_over = True
+            case Answered(prompt, answer):
+                self.operator_answers(prompt, answer)
+            case Passed(prompt):
+                self.operator_passes(prompt)
+            case TakenOver(by):
+                self.taken_by = by
                 self.provisional = False
                 self.grant_hold_time()
             case GivenBack():
@@ -439,14 +439,14 @@ class _Step(Draft):
                     self.done(rest, "passed")
                 return
 
-    def operator_passes(self, call: str) -> None:
-        prompt, owes = self.prompt_of(call), self.owes
-        if prompt is not None and not self.pass_on(prompt):
+    def operator_passes(self, prompt_id: str) -> None:
+        prompt, owes = self.prompts.get(prompt_id), self.owes
+        if prompt is not None and waits(prompt) and not self.pass_on(prompt):
             self.provisional = False
             self.owes = owes  # whoever was shown it is told to be late
 
     def given_back(self) -> None:
-        self.taken_over = False
+        self.taken_by = ""
         if not self.answerer_is_here():
             self.nobody_answers()
 
@@ -517,7 +517,7 @@ class _Step(Draft):
         """The answerer's seat is empty."""
         assert self.answerer is not None
         self.answerer = replace(self.answerer, away=True)
-        if not self.taken_over:
+        if not self.taken_by:
             self.nobody_answers()
 
     def nobody_answers(self) -> None:

@@ -31,7 +31,7 @@ def draft_of(state: Session, call: str) -> Reply | None:
 
 def answerer_present(state: Session, now: float) -> bool:
     """Whether somebody is there to answer: in the answerer's seat, or as the operator."""
-    return state.taken_over or answerer_sits(state.answerer, state.listening, now)
+    return bool(state.taken_by) or answerer_sits(state.answerer, state.listening, now)
 
 
 def asker_present(state: Session, now: float) -> bool:
@@ -63,6 +63,11 @@ def next_due(state: Session) -> float | None:
             due += [live.deadline for live in prompt.calls]
         elif prompt.orphaned_at is not None:
             due.append(prompt.orphaned_at + prompt.rules.retry_window_s)
-    if not due and not state.prompts and state.asker is not None and not state.taken_over:
+    if not due and not state.prompts and state.asker is not None and not state.taken_by:
         due.append(state.asker.until)  # the session's end: as long as anything else is left, it would change nothing
     return min(due, default=None)
+
+
+def waits(prompt: Prompt) -> bool:
+    """Whether an answer to this prompt is still wanted."""
+    return prompt.outcome is None and prompt.answer is None

@@ -30,7 +30,7 @@ def role_of(state: Session, event: Arrive, *, asker_stays: bool, answerer_presen
             return "answerer"
         return "asker" if asker_alike and not state.provisional else "passer-by"
     if asker is None and answerer is None:
-        return "answerer" if joins else "asker" if state.taken_over else "first"
+        return "answerer" if joins else "asker" if state.taken_by else "first"
     if asker is not None and state.provisional:
         if asker_alike and _is_first_again(state, event, asker, joins=joins):
             return "first answers" if joins else "first"
@@ -42,7 +42,7 @@ def role_of(state: Session, event: Arrive, *, asker_stays: bool, answerer_presen
         return "asker" if is_other else "answerer"
     if asker is not None and asker_alike:
         is_asker = _quotes(event, asker) or (event.asks and event.shape == asker.shape)
-        return "answerer" if joins and not answerer_present and not is_asker and not state.taken_over else "asker"
+        return "answerer" if joins and not answerer_present and not is_asker and not state.taken_by else "asker"
     return _newcomer(state, event, joins=joins, asker_stays=asker_stays, answerer_present=answerer_present)
 
 
@@ -119,6 +119,6 @@ def _newcomer(state: Session, event: Arrive, *, joins: bool, asker_stays: bool, 
         if not answerer_present:
             return "answerer"
         return "stranger" if asker_stays else "asker"
-    if state.answerer is None and not event.asks and not state.taken_over:
+    if state.answerer is None and not event.asks and not state.taken_by:
         return "answerer"  # one that asks visibly has to say that it means to answer: it may be another app
     return "stranger" if asker_stays else "asker"

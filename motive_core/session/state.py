@@ -165,7 +165,8 @@ class Session:
     ``provisional``: the asker is only the first client; who asks is decided when the second one comes.
     ``owes`` is the prompt that the answerer was shown and has not answered (it may be closed by now, or answered by
     the operator: then its author will be told so). ``shown`` and ``answered`` are digests of the latest prompts shown
-    and answers given. ``taken_over``: the operator answers here, with or without an answerer beside it; it has no seat.
+    and answers given. ``taken_by``: the operator answers here, with or without an answerer beside it; it has no seat.
+    It is what the operator took it over by, a page, say, and empty where it did not.
     """
 
     asker: Seat | None = None
@@ -180,7 +181,7 @@ class Session:
     undelivered: tuple[Answer, ...] = ()
     turns: int = 0
     next_prompt: int = 1
-    taken_over: bool = False
+    taken_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,23 +250,26 @@ class Released:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The operator answers the prompt of this call, whoever is in the session. Without effect on a call that no prompt
-    holds, and if the session has no room for so long an answer."""
+    """The operator answers this prompt, whoever is in the session. Without effect if it does not wait any more, and if
+    the session has no room for so long an answer."""
 
-    call: str
+    prompt: str
     answer: Answer
 
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """The operator wants the real service to answer the prompt of this call. Without effect where there is none."""
+    """The operator wants the real service to answer this prompt. Without effect where there is none, and if its app is
+    away."""
 
-    call: str
+    prompt: str
 
 
 @dataclass(frozen=True, slots=True)
 class TakenOver:
-    """The operator is there to answer, until it gives the session back."""
+    """The operator is there to answer, until it gives the session back. ``by`` is not empty."""
+
+    by: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,7 +140,7 @@ def test_nothing_is_told_before_the_key(keyed: Proxy, sent: bytes, status: int) 
         ("/admin/v1/chat/completions", 401),
         ("/metrics", 401),
         ("/metrics/", 401),
-        ("/console", 401),
+        ("/console/api/sessions", 401),
         ("//admin/sessions", 404),
         ("/./admin/sessions", 404),
         ("/x/../admin/sessions", 404),

@@ -184,18 +184,16 @@ async def test_anything_else_is_refused_helpfully(
     assert not service.requests
 
 
-@pytest.mark.parametrize(
-    ("headers", "kind"),
-    [(ANTHROPIC, "error"), ({"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}, None)],
-    ids=["anthropic", "browser"],
-)
-async def test_root_is_not_served_to_who_does_not_look_for_ollama(
-    site: httpx.AsyncClient, headers: dict[str, str], kind: str | None
-) -> None:
-    reply = await site.get("/", headers=headers)
+async def test_root_is_not_served_to_who_does_not_look_for_ollama(site: httpx.AsyncClient) -> None:
+    reply = await site.get("/", headers=ANTHROPIC)
     assert reply.status_code == 404
-    assert reply.json().get("type") == kind
+    assert reply.json()["type"] == "error"
     assert "GET / is not served here" in reply.json()["error"]["message"]
+
+
+async def test_root_leads_a_browser_to_the_console(site: httpx.AsyncClient) -> None:
+    reply = await site.get("/", headers={"accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+    assert (reply.status_code, reply.headers["location"]) == (303, "/console")
 
 
 async def test_sdk_on_a_path_that_is_not_served(at_meeting: Link) -> None:

@@ -193,7 +193,7 @@ class TestOperator:
         for asked in (guard(), guard(**ACCESS)):
             assert asked.admit(head("GET", f"{path}{query}", **headers)).rank == "operator"
 
-    @pytest.mark.parametrize("path", ["/admin", "/admin/", "/metrics", "/console", "/%61dmin/sessions"])
+    @pytest.mark.parametrize("path", ["/admin", "/admin/", "/metrics", "/console/api/sessions", "/%61dmin/sessions"])
     @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "POST", "DELETE", "TRACE"])
     @pytest.mark.parametrize(
         "headers", [{}, {"x_api_key": ALICE}, {"x_admin_token": ALICE}, {"x_api_key": TOKEN}, {"x_admin_token": ""}]
@@ -205,6 +205,40 @@ class TestOperator:
                 asked.admit(head(method, path, **headers, **preflight))
             assert raised.value.code == "admin_token_needed"
             assert "access.admin_token" in raised.value.message
+
+    @pytest.mark.parametrize("path", ["/console", "/console/", "/console/login", "/%63onsole"])
+    def test_the_door_of_the_console_is_open(self, path: str) -> None:
+        for asked in (guard(), guard(**ACCESS)):
+            assert asked.admit(head("GET", path)).rank == "stranger"
+            assert asked.admit(head("GET", path, x_admin_token=TOKEN)).rank == "operator"
+
+    def test_a_cookie_of_the_console_is_good_there_only(self) -> None:
+        asked = Guard(Config(), Hashed.of(TOKEN), lambda value: value == "good")
+        cookie = "x=1; motive_console_8000=good"
+        page = {"cookie": cookie, "host": "127.0.0.1"}
+        assert asked.admit(head("GET", "/console/api/sessions", **page)).rank == "operator"
+        assert asked.login_of(head("GET", "/console", **page)) == "good"
+        own = {"origin": "http://127.0.0.1"}
+        assert asked.admit(head("POST", "/console/api/take", **page, **own)).rank == "operator"
+        for method, path, fields in [
+            ("POST", "/console/api/take", page),  # no page says that it asks
+            ("GET", "/admin/sessions", page),
+            ("GET", "/metrics", page),
+            ("GET", "/console/api/feed", {"cookie": "motive_console_8000=bad"}),
+            ("GET", "/console/api/feed", {"cookie": "other=good"}),
+            ("GET", "/console/api/feed", {}),
+        ]:
+            with pytest.raises(AuthenticationError):
+                asked.admit(head(method, path, **fields))
+        assert "cookie" in asked.own_secrets(head("GET", "/console", **page), forward=False)
+        assert "cookie" not in asked.own_secrets(head("GET", "/v1/models", **page), forward=False)
+
+    @pytest.mark.parametrize("origin", ["http://127.0.0.1:3000", "http://localhost", "null", "https://x", "127.0.0.1"])
+    def test_pages_of_others_may_not_call_the_console(self, origin: str) -> None:
+        asked = Guard(Config(), Hashed.of(TOKEN), lambda _: True)
+        fields = {"cookie": "motive_console=x", "host": "127.0.0.1", "origin": origin}
+        with pytest.raises(PermissionDeniedError):
+            asked.admit(head("POST", "/console/api/take", **fields))
 
     def test_the_configuration_may_name_the_token(self) -> None:
         for named in ("mine", Hashed.of("mine").written):

@@ -172,7 +172,7 @@ def check_due(state: Session, now: float) -> None:
     due = next_due(state)
     if due is None:
         in_flight = any(prompt.sending for prompt in state.prompts)
-        assert state == Session() or in_flight or state.taken_over, "a session that no clock will ever end"
+        assert state == Session() or in_flight or state.taken_by, "a session that no clock will ever end"
         return
     assert due > now
     before = now + (due - now) / 2
@@ -233,15 +233,20 @@ class Room:
 
     def answers(self, call: str, text: str) -> None:
         """The operator answers this call."""
-        self.step(Answered(call, by_operator(text)))
+        self.step(Answered(self.prompt_of(call), by_operator(text)))
+
+    def prompt_of(self, call: str) -> str:
+        """The prompt that this call says; none for one that says none, or does no longer."""
+        found = (one.prompt for one in self.state.prompts if any(live.call == call for live in one.calls))
+        return next(found, "none")
 
     def lets_pass(self, call: str) -> None:
         """The operator wants the real service to answer this call."""
-        self.step(Passed(call))
+        self.step(Passed(self.prompt_of(call)))
 
     def takes_over(self) -> None:
         """The operator is there from now on."""
-        self.step(TakenOver())
+        self.step(TakenOver("commands"))
 
     def gives_back(self) -> None:
         """The operator goes."""

@@ -117,7 +117,7 @@ def full_session() -> Session:
         undelivered=(Answer((), ""),),
         turns=3,
         next_prompt=9,
-        taken_over=True,
+        taken_by="console",
     )
 
 

@@ -127,15 +127,14 @@ class Network(RuleBasedStateMachine):
                 self.world.apply((Delivered, Failed, Gone, Released)[pick % 4]("unknown"))
                 assert self.world.state == before
 
-    @precondition(lambda self: self.world.calls)
     @rule(pick=PICK, passes=st.booleans())
     def the_operator_answers(self, pick: int, *, passes: bool) -> None:
-        calls = sorted(self.world.held) or sorted(self.world.calls)
-        call = calls[pick % len(calls)]
+        prompts = [one.prompt for one in self.world.state.prompts] or ["none"]
+        prompt = prompts[pick % len(prompts)]
         if passes:
-            self.world.operator_passes(call)
+            self.world.operator_passes(prompt)
         else:
-            self.world.operator_answers(call)
+            self.world.operator_answers(prompt)
 
     @rule(stays=st.booleans())
     def the_operator_comes(self, *, stays: bool) -> None:

@@ -94,7 +94,7 @@ class TestAnAnswer:
     def test_may_be_an_error(self) -> None:
         room = Room()
         room.pairs()
-        room.step(Answered("B1", replace(by_operator(""), failure=Failure(429, "slow down"))))
+        room.step(Answered(room.prompt_of("B1"), replace(by_operator(""), failure=Failure(429, "slow down"))))
         room.expects("B1 fails: 429 slow down")
 
     def test_to_a_call_that_listens_is_none(self) -> None:
@@ -116,7 +116,7 @@ class TestAnAnswer:
         room = Room(keep_limit_bytes=100)
         room.arrives("B", "q1", role="asker", size_bytes=60)
         before = room.state
-        room.step(Answered("B1", replace(by_operator("long"), size_bytes=60)))
+        room.step(Answered(room.prompt_of("B1"), replace(by_operator("long"), size_bytes=60)))
         room.expects()
         assert room.state == before
 

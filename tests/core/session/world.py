@@ -226,36 +226,41 @@ class World:
 
     # What the operator does
 
-    def operator_answers(self, call: str) -> None:
-        """Whoever else was shown the prompt: what it holds is answered, and nothing else happens."""
+    def operator_answers(self, prompt: str) -> None:
+        """Whoever else was shown the prompt: what it holds is answered, and nothing else happens. If its app is away,
+        the answer waits for it."""
         before = self.state
-        waiting = next((p for p in before.prompts if any(live.call == call for live in p.calls)), None)
-        self.apply(Answered(call, by_operator(f"to {call}")))
+        waiting = next((p for p in before.prompts if p.prompt == prompt and waits(p)), None)
+        self.apply(Answered(prompt, by_operator(f"to {prompt}")))
         if waiting is None:
             assert self.state == before
             return
+        after = next(p for p in self.state.prompts if p.prompt == prompt)
+        assert after.answer == by_operator(f"to {prompt}")
         assert all(live.call not in self.held for live in waiting.calls)
         assert before.listening == self.state.listening
         assert before.owes == self.state.owes or before.listening is not None
 
-    def operator_passes(self, call: str) -> None:
-        """All calls of its prompt pass, or none."""
+    def operator_passes(self, prompt: str) -> None:
+        """All calls of the prompt pass, or none; or they get its draft."""
         before = self.state
-        waiting = next((p for p in before.prompts if any(live.call == call for live in p.calls)), None)
-        self.apply(Passed(call))
-        can_pass = waiting is not None and all(live.rules.can_pass for live in waiting.calls)
+        waiting = next((p for p in before.prompts if p.prompt == prompt and waits(p)), None)
+        self.apply(Passed(prompt))
+        can_pass = waiting is not None and (
+            waiting.draft is not None or (waiting.calls and all(live.rules.can_pass for live in waiting.calls))
+        )
         if waiting is None or not can_pass:
             assert self.state == before
         else:
             assert all(live.call not in self.held for live in waiting.calls)
 
     def operator_comes(self) -> None:
-        self.apply(TakenOver())
+        self.apply(TakenOver("commands"))
         assert answerer_present(self.state, self.now)
 
     def operator_goes(self) -> None:
         self.apply(GivenBack())
-        assert not self.state.taken_over
+        assert not self.state.taken_by
 
     def passes(self, seconds: float) -> None:
         self.now += seconds

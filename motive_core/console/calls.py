@@ -1,0 +1,284 @@
+"""The calls that came lately, whatever became of them, and the sessions that they belong to.
+
+Owns what is kept of a call, and for how long: the latest calls, the requests of fewer of them, all within bounds. It is
+written on the way of every call, so it computes next to nothing there. Knows no page, and no session's state.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final, Literal
+
+from motive_core.console.feed import Feed
+from motive_core.dialects import RequestHead
+from motive_core.exchange import Exchange, Listener
+from motive_core.ir import ChatRequest, Reply, TextPart
+from motive_core.part_sizes import bytes_of
+from motive_core.session import Arrive, Command, Event, Role, Session
+
+type CallState = Literal["held", "answered", "noticed", "failed", "passed", "gone"]
+
+_STATES: Final[dict[str, CallState]] = {
+    "replied": "answered",
+    "noticed": "noticed",
+    "failed": "failed",
+    "undelivered": "failed",
+    "cut": "failed",
+    "passed": "passed",
+    "released": "passed",
+    "gone": "gone",
+}
+_CALLS: Final = 10_000
+_SESSIONS: Final = 1_000
+_REQUESTS: Final = 1_000
+_KEPT_BYTES: Final = 16 * 1024 * 1024
+"""Of requests and answers as they came. What they are in memory is about three times as much."""
+_TITLE_CHARACTERS: Final = 160
+_APP_CHARACTERS: Final = 120
+
+
+@dataclass(slots=True, eq=False)
+class CallRecord:
+    """A call. ``number`` counts them; ``at`` and ``ended_at`` are in Unix seconds. ``prompt`` is the one that it
+    carries, if it is held or was; ``request`` and ``said`` are None where they are not kept (any more)."""
+
+    call: str
+    number: int
+    session: str
+    app: str
+    client: str
+    listener: Listener
+    dialect: str
+    model: str
+    stream: bool
+    title: str
+    at: float
+    can_pass: bool
+    answered_by: str
+    """What its route says that answers it: ``pair``, or a source, or ``pass``."""
+    request: ChatRequest | None
+    size_bytes: int
+    """What its words took as they came."""
+    state: CallState = "held"
+    source: str = "pair"
+    role: Role | None = None
+    prompt: str = ""
+    ended_at: float | None = None
+    status: int | None = None
+    error: str = ""
+    said: Reply | None = None
+    by: str = ""
+    """Who answered it at the console."""
+
+
+@dataclass(slots=True, eq=False)
+class SessionRecord:
+    """A session, by the calls of its app: the latest of them, and how many there were."""
+
+    session: str
+    latest: CallRecord
+    calls: int = 0
+
+
+class CallLog:
+    """See the module. ``clock`` is that of the exchanges' arrivals."""
+
+    def __init__(
+        self, feed: Feed, clock: Callable[[], float], *, most: int = _CALLS, requests: int = _REQUESTS
+    ) -> None:
+        self._feed = feed
+        self._clock = clock
+        self._most = most
+        self._most_requests = requests
+        self._number = 0
+        self._calls: OrderedDict[str, CallRecord] = OrderedDict()
+        self._with_request: deque[CallRecord] = deque()
+        self._kept_bytes = 0
+        self._by_session: dict[str, deque[CallRecord]] = {}
+        self.sessions: OrderedDict[str, SessionRecord] = OrderedDict()
+        """The one that was heard of last stands last."""
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    # What happens to calls
+
+    def arrived(self, exchange: Exchange, role: Role | None, *, can_pass: bool, answered_by: str = "pair") -> None:
+        """A call has come, and somebody is to answer it: ``answered_by`` is what its route says."""
+        record = self._record(
+            exchange.exchange,
+            exchange.session,
+            head=exchange.head,
+            client=exchange.client_host,
+            listener=exchange.listener,
+            request=exchange.request,
+            at=exchange.arrived_at,
+            can_pass=can_pass,
+            answered_by=answered_by,
+        )
+        record.role = role
+        self._add(record)
+
+    def passed(
+        self, call: str, session: str, *, head: RequestHead, client: str, listener: Listener, request: ChatRequest
+    ) -> None:
+        """A call has come, and went on to its real service at once."""
+        at = self._clock()
+        record = self._record(
+            call,
+            session,
+            head=head,
+            client=client,
+            listener=listener,
+            request=request,
+            at=at,
+            can_pass=True,
+            answered_by="pass",
+        )
+        record.state, record.source, record.ended_at = "passed", "none", at
+        self._add(record)
+
+    def ended(self, exchange: Exchange, outcome: str) -> None:
+        """A call is over."""
+        record = self._calls.get(exchange.exchange)
+        if record is None or record.ended_at is not None:
+            return
+        record.state = _STATES.get(outcome, "failed")
+        record.ended_at = self._clock()
+        record.source, record.status = exchange.source, exchange.status
+        record.by = exchange.answered_by
+        record.error = exchange.error.code if exchange.error is not None else ""
+        if record.request is not None and exchange.said is not None:
+            record.said = exchange.said
+            size_bytes = sum(bytes_of(choice.parts) for choice in exchange.said.choices[:1])
+            record.size_bytes += size_bytes
+            self._kept_bytes += size_bytes
+            self._drop()
+        self._changed(record)
+
+    def stepped(self, state: Session, event: Event, commands: tuple[Command, ...]) -> None:
+        """A session made a step: what it says of calls."""
+        if isinstance(event, Arrive) and (record := self._calls.get(event.call)) is not None:
+            if (state.listening is not None and state.listening.call == event.call) or any(
+                prompt.shown_by == event.call for prompt in state.prompts
+            ):
+                self._answers(record)
+            else:
+                for prompt in reversed(state.prompts):
+                    if prompt.calls and prompt.calls[-1].call == event.call:
+                        record.prompt = prompt.prompt
+                        record.role = "asker"
+                        break
+        for command in commands:
+            if (record := self._calls.get(command.call)) is not None:
+                self._feed.touch("call", record.call)
+
+    def _answers(self, record: CallRecord) -> None:
+        """A call that says something of the model's: it is none of the app's, and no row of its session."""
+        record.role = "answerer"
+        known = self.sessions.get(record.session)
+        if known is not None and known.latest is record:
+            earlier = next((one for one in self.of(record.session) if one.role != "answerer"), None)
+            known.calls -= 1
+            if earlier is not None:
+                known.latest = earlier
+        self._changed(record)
+
+    # What is asked of it
+
+    def get(self, call: str) -> CallRecord | None:
+        """A call, if it is kept."""
+        return self._calls.get(call)
+
+    def of(self, session: str) -> Iterator[CallRecord]:
+        """The calls of a session, the latest first."""
+        return reversed(self._by_session.get(session, ()))
+
+    def latest(self, before: int | None, count: int, wanted: Callable[[CallRecord], bool]) -> list[CallRecord]:
+        """The latest calls of those with a number below ``before``, the latest first."""
+        found = (one for one in reversed(self._calls.values()) if (before is None or one.number < before))
+        return list(islice(filter(wanted, found), count))
+
+    # How it is kept
+
+    def _record(
+        self,
+        call: str,
+        session: str,
+        *,
+        head: RequestHead,
+        client: str,
+        listener: Listener,
+        request: ChatRequest,
+        at: float,
+        can_pass: bool,
+        answered_by: str,
+    ) -> CallRecord:
+        self._number += 1
+        app = head.headers.get("user-agent", "")[:_APP_CHARACTERS]
+        return CallRecord(
+            call,
+            self._number,
+            session,
+            app,
+            client,
+            listener,
+            request.dialect,
+            request.model,
+            request.stream,
+            title_of(request),
+            at,
+            can_pass,
+            answered_by,
+            request,
+            len(request.raw),
+        )
+
+    def _add(self, record: CallRecord) -> None:
+        self._calls[record.call] = record
+        if len(self._calls) > self._most:
+            self._forget(self._calls.popitem(last=False)[1])
+        self._by_session.setdefault(record.session, deque()).append(record)
+        self._with_request.append(record)
+        self._kept_bytes += record.size_bytes
+        self._drop()
+        known = self.sessions.get(record.session)
+        if known is None:
+            self.sessions[record.session] = known = SessionRecord(record.session, record)
+            if len(self.sessions) > _SESSIONS:
+                self.sessions.popitem(last=False)
+        else:
+            self.sessions.move_to_end(record.session)
+        if record.role != "answerer":
+            known.latest = record
+            known.calls += 1
+        self._changed(record)
+
+    def _forget(self, record: CallRecord) -> None:
+        calls = self._by_session[record.session]
+        calls.popleft()  # calls of a session are in the order of all, too
+        if not calls:
+            del self._by_session[record.session]
+
+    def _drop(self) -> None:
+        """Keep no more words than may be kept: the oldest go first."""
+        while self._kept_bytes > _KEPT_BYTES or len(self._with_request) > self._most_requests:
+            record = self._with_request.popleft()
+            self._kept_bytes -= record.size_bytes
+            record.request = record.said = None
+
+    def _changed(self, record: CallRecord) -> None:
+        self._feed.touch("call", record.call)
+        self._feed.touch("session", record.session)
+
+
+def title_of(request: ChatRequest) -> str:
+    """The beginning of what was said last, on one line."""
+    for message in reversed(request.messages):
+        for part in reversed(message.parts):
+            if isinstance(part, TextPart) and (text := part.text[: 4 * _TITLE_CHARACTERS].strip()):
+                return " ".join(text.split())[:_TITLE_CHARACTERS]
+    return ""

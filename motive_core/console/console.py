@@ -1,0 +1,235 @@
+"""The console: a person sits down and plays the model.
+
+Owns what a person may do there, and that of several people the first one to answer wins and the others are told. How a
+page looks, and who may open it, are not known here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from weakref import WeakValueDictionary
+
+from motive_core.console.calls import CallLog
+from motive_core.console.feed import Feed
+from motive_core.console.inbox import Inbox, id_of
+from motive_core.console.presence import Presence
+from motive_core.console.transcript import as_markdown, turns_of
+from motive_core.dialects.degrade import parts_as_text
+from motive_core.errors import BadRequestError, ConflictError, NotFoundError, UnprocessableError
+from motive_core.ir import Part, RefusalPart, TextPart
+from motive_core.operating import Operator
+from motive_core.pairing import HeldCalls, Pairing, Spawn
+from motive_core.relay import CommandError, checked_tool_call, text_digest
+from motive_core.session import Answer, Command, Event, Failure, Prompt, Session, Terms, waits
+
+logger = logging.getLogger(__name__)
+
+_NAME_CHARACTERS: Final = 60
+_ANSWERS: Final = 500
+"""How many answers are remembered by who gave them."""
+_MEETING: Final = ("pair", "review")
+"""What a route must say for a person to answer its calls."""
+_CALLS_AT_ONCE: Final = 64
+_WRITING_S: Final = 15.0
+"""How long somebody counts as writing after the last sign of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A tool call that a person filled in. ``arguments`` is JSON text."""
+
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    by: str
+    at: float
+
+
+class Console:
+    """See the module. ``clock`` gives seconds that never go back, ``spawn`` runs a coroutine in the background,
+    ``new_id`` gives an id for a call."""
+
+    def __init__(
+        self,
+        pairing: Pairing,
+        operator: Operator,
+        held: HeldCalls,
+        *,
+        clock: Callable[[], float],
+        spawn: Spawn,
+        new_id: Callable[[], str],
+    ) -> None:
+        self._pairing = pairing
+        self._operator = operator
+        self._clock = clock
+        self._new_id = new_id
+        self.feed = Feed(secrets.token_hex(6))
+        self.log = CallLog(self.feed, clock)
+        self.presence = Presence(
+            operator, pairing, clock=clock, spawn=spawn, changed=lambda name: self.feed.touch("session", name)
+        )
+        self.inbox = Inbox(self.log, pairing, held, clock)
+        self._answered: dict[tuple[str, str], _Given] = {}
+        self._writing: dict[tuple[str, str], _Given] = {}
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        pairing.watch = self._stepped
+
+    def _stepped(self, session: str, state: Session, event: Event, commands: tuple[Command, ...]) -> None:
+        self.log.stepped(state, event, commands)
+        self.presence.stepped(session, state)
+        self.feed.touch("session", session)
+
+    @property
+    def now(self) -> float:
+        """By the clock of all times that are told."""
+        return self._clock()
+
+    async def restore(self) -> None:
+        """Go on with what the last process had taken over."""
+        await self.presence.restore()
+
+    def close(self) -> None:
+        """The process ends."""
+        self.feed.close()
+
+    # What a person does
+
+    async def take(self, session: str) -> None:
+        """Answer this session from now on. Raises ``MotiveError``."""
+        if session not in self.log.sessions and await self._pairing.state(session) == Session():
+            raise NotFoundError("There is no such session (any more).")
+        known = self.log.sessions.get(session)
+        if known is not None and (answered_by := known.latest.answered_by) not in _MEETING:
+            raise ConflictError(
+                f"The route of its calls says 'answer: {answered_by}': with 'pair' there, a person can answer them.",
+                code="not_paired",
+            )
+        async with self._turn(session):
+            await self.presence.take(session)
+
+    async def hand_back(self, session: str) -> None:
+        """Let its app be answered as before."""
+        async with self._turn(session):
+            await self.presence.hand_back(session)
+
+    async def answer(
+        self, session: str, prompt_id: str, text: str, calls: Sequence[Wanted], by: str, *, refusal: bool = False
+    ) -> None:
+        """Answer a prompt: by words, in which the commands of any answerer may stand, by tool calls, or by both.
+        Raises ``ConflictError`` if somebody was faster, ``UnprocessableError`` if the app could not take the answer."""
+        wish = self._pairing.commands.wish((TextPart(text),)) if not calls and not refusal else "say"
+        match wish:
+            case "help":
+                state = await self._pairing.state(session)
+                terms = next((one.terms for one in state.prompts if id_of(one) == prompt_id), Terms())
+                raise UnprocessableError(self._pairing.commands.help(terms), code="help")
+            case "leave":
+                await self.hand_back(session)
+                return
+            case "pass":
+                await self.pass_on(session, prompt_id)
+                return
+        async with self._turn(session):
+            prompt = await self._open(session, prompt_id)
+            await self._give(session, prompt, self._read(text, calls, prompt.terms, refusal=refusal), by)
+
+    async def fail(self, session: str, prompt_id: str, status: int, message: str, by: str) -> None:
+        """Answer a prompt with an error of this status. Raises as ``answer`` does."""
+        if not 400 <= status <= 599:
+            raise BadRequestError("The status must be one of an error, 400 to 599.", param="status")
+        async with self._turn(session):
+            prompt = await self._open(session, prompt_id)
+            failure = Failure(status, message.strip() or "The model failed.")
+            await self._give(session, prompt, Answer((), text_digest(message), failure), by)
+
+    async def pass_on(self, session: str, prompt_id: str) -> None:
+        """Let the real service answer this prompt. Raises ``ConflictError`` if it cannot, or somebody was faster."""
+        async with self._turn(session):
+            prompt = await self._open(session, prompt_id)
+            await self._operator.let_prompt_pass(session, prompt)
+
+    def writing(self, session: str, prompt_id: str, by: str) -> None:
+        """Somebody writes an answer: the others may see it."""
+        known = self._writing.get((session, prompt_id))
+        self._writing = {key: one for key, one in self._writing.items() if self.now - one.at < _WRITING_S}
+        self._writing[session, prompt_id] = _Given(_named(by), self.now)
+        if known is None or known.by != _named(by):
+            self.feed.touch("session", session)
+
+    def writers(self, session: str) -> dict[str, str]:
+        """Who writes an answer to which prompt of a session."""
+        return {
+            prompt: one.by
+            for (name, prompt), one in self._writing.items()
+            if name == session and self.now - one.at < _WRITING_S
+        }
+
+    def transcript(self, session: str, form: str) -> tuple[str, Any]:
+        """What was said in a session: as text for ``markdown``, else as values. Raises ``NotFoundError``."""
+        records = list(self.log.of(session))[::-1]
+        if not records:
+            raise NotFoundError("Nothing is kept of this session.")
+        if form == "markdown":
+            return "markdown", as_markdown(session, records)
+        return "json", {"session": session, "turns": turns_of(records)}
+
+    # How
+
+    def _turn(self, session: str) -> asyncio.Lock:
+        """One at a time does something in a session."""
+        turn = self._turns.get(session)
+        if turn is None:
+            turn = self._turns[session] = asyncio.Lock()
+        return turn
+
+    async def _open(self, session: str, prompt_id: str) -> Prompt:
+        """A prompt that waits. Raises ``ConflictError`` if it does not, with who was faster."""
+        state = await self._pairing.state(session)
+        prompt = next((one for one in state.prompts if id_of(one) == prompt_id), None)
+        if prompt is not None and waits(prompt):
+            return prompt
+        given = self._answered.get((session, prompt_id))
+        if given is not None:
+            ago = max(0, round(self.now - given.at))
+            raise ConflictError(f"{given.by} answered this call {ago} s ago.", code="answered")
+        raise ConflictError("This call does not wait any more.", code="over")
+
+    async def _give(self, session: str, prompt: Prompt, answer: Answer, by: str) -> None:
+        await self.presence.take(session)
+        await self._operator.answer(session, prompt, answer, _named(by))
+        self._answered[session, id_of(prompt)] = _Given(_named(by), self.now)
+        while len(self._answered) > _ANSWERS:
+            del self._answered[next(iter(self._answered))]
+        self._writing.pop((session, id_of(prompt)), None)
+
+    def _read(self, text: str, calls: Sequence[Wanted], terms: Terms, *, refusal: bool) -> Answer:
+        if refusal:
+            return Answer((RefusalPart(text),), text_digest(text))
+        if len(calls) > _CALLS_AT_ONCE:
+            raise UnprocessableError(f"An answer can make {_CALLS_AT_ONCE} tool calls at once.", code="too_many_calls")
+        ids = [f"call_{self._new_id()}" for _ in range(_CALLS_AT_ONCE)]
+        try:
+            parts: tuple[Part, ...] = ()
+            if text.strip():
+                answer = self._pairing.commands.answer((TextPart(text),), terms, ids[len(calls) :])
+                if answer.failure is not None or not calls:
+                    return answer
+                parts = answer.parts
+            elif not calls:
+                raise UnprocessableError("An answer needs words or a tool call.", code="empty")
+            made = tuple(checked_tool_call(c.name, c.arguments, terms.tools, ids[at]) for at, c in enumerate(calls))
+        except CommandError as error:
+            raise UnprocessableError(str(error), code="misfit") from None
+        return Answer((*parts, *made), text_digest(parts_as_text((*parts, *made))))
+
+
+def _named(by: str) -> str:
+    return " ".join(by.split())[:_NAME_CHARACTERS] or "somebody"
