@@ -25,7 +25,7 @@ def table(outcome: Outcome) -> str:
     rows = [
         ("Sessions of two clients", f"{plan.sessions}"),
         ("Rough weather, minutes", f"{plan.minutes:g}"),
-        ("Kills", f"{outcome.kills}"),
+        ("Kills, the one in the warm-up among them", f"{outcome.kills}"),
         ("Calls", f"{counts.get('calls', 0):,}"),
         ("– that the clients spoilt", f"{sum(counts.get(manner, 0) for manner in RUDE):,}"),
         ("– that ended without a reply", f"{counts.get('lost calls', 0):,}"),
@@ -42,7 +42,7 @@ def table(outcome: Outcome) -> str:
             ("– at the end", f"{after.resident_kib / 1024:.1f} ({after.resident_kib / before.resident_kib - 1:+.1%})"),
             *[
                 (f"{name} after the warm-up, at the end", f"{before.counts[name]:,}, {after.counts[name]:,}")
-                for name in ("objects", "allocated blocks", "heap in use, KiB", "heap free, KiB")
+                for name in ("objects", "allocated blocks", "small objects, KiB in use", "small objects, KiB taken")
                 if name in before.counts
             ],
             ("Descriptors after the warm-up, at the end", f"{before.descriptors}, {after.descriptors}"),

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import gc
 import json
 import os
+import re
 import signal
 import sys
+import tempfile
 from collections import Counter
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from mitmproxy import ctx
 
@@ -48,38 +49,35 @@ def _census() -> dict[str, Any]:
         "client objects": kinds["Client"],
         "objects": kinds.total(),
         "allocated blocks": sys.getallocatedblocks(),
-        **_heap(),
+        **_small_objects(),
         "largest kinds": dict(kinds.most_common(12)),
         "descriptors": _descriptors(),
     }
 
 
-_MALLINFO: Final = (
-    "arena",
-    "ordblks",
-    "smblks",
-    "hblks",
-    "hblkhd",
-    "usmblks",
-    "fsmblks",
-    "uordblks",
-    "fordblks",
-    "keepcost",
-)
+def _small_objects() -> dict[str, int]:
+    """What Python's allocator of small objects has taken from the system, and what of that is in use, in KiB. It gives
+    an arena of 1 MiB back only when nothing at all is in it any more, so that what it has taken says how much there was
+    at most. Nothing where another allocator is at work (``PYTHONMALLOC``)."""
+    with tempfile.TemporaryFile() as file:
+        before = os.dup(2)
+        os.dup2(file.fileno(), 2)
+        try:
+            sys._debugmallocstats()
+        finally:
+            os.dup2(before, 2)
+            os.close(before)
+        file.seek(0)
+        told = file.read().decode()
+    found = {
+        "small objects, KiB taken": _ARENAS.search(told),
+        "small objects, KiB in use": _IN_USE.search(told),
+    }
+    return {what: int(match[1].replace(",", "")) // 1024 for what, match in found.items() if match is not None}
 
 
-class _Heap(ctypes.Structure):
-    _fields_: ClassVar = [(name, ctypes.c_size_t) for name in _MALLINFO]
-
-
-def _heap() -> dict[str, int]:
-    """What glibc's allocator has given out, and what it keeps though it is free, in KiB; nothing elsewhere."""
-    library = ctypes.CDLL(None)
-    if not hasattr(library, "mallinfo2"):
-        return {}
-    library.mallinfo2.restype = _Heap
-    heap = library.mallinfo2()
-    return {"heap in use, KiB": (heap.uordblks + heap.hblkhd) // 1024, "heap free, KiB": heap.fordblks // 1024}
+_ARENAS: Final = re.compile(r"^\d+ arenas \* \d+ bytes/arena *= *([\d,]+)$", re.MULTILINE)
+_IN_USE: Final = re.compile(r"^# bytes in allocated blocks *= *([\d,]+)$", re.MULTILINE)
 
 
 def _size(owner: object, name: str) -> int:

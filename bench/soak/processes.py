@@ -25,7 +25,7 @@ from bench.soak.sides import PACED
 _START_DEADLINE_S: Final = 60.0
 _STOP_DEADLINE_S: Final = 10.0
 _POLL_S: Final = 0.02
-_INHERITED: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH")
+_INHERITED: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "PYTHONMALLOC")
 _DEFECTS: Final = ("Traceback (most recent call last)", "mitmproxy has crashed", "background task failed", "ERROR")
 
 HOLD_S: Final = 8.0

@@ -44,7 +44,9 @@ type Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How long, how many, how rude. ``minutes`` is the rough weather; the warm-up comes before it."""
+    """How long, how many, how rude. ``minutes`` is the rough weather; the warm-up comes before it. With ``kills`` the
+    warm-up has one, too: everybody comes back at once then, and Python never gives back what so many calls at once have
+    taken. Only a process that has been through that can be compared with the last one."""
 
     minutes: float
     sessions: int
@@ -95,7 +97,7 @@ class Soak:
         try:
             await proxy.start()
             self._say("warm-up")
-            await self._phase("warm", plan.warm_up_s, 0)
+            await self._phase("warm", plan.warm_up_s, min(plan.kills, 1))
             outcome.before = await _quiet(proxy, None)
             self._say(f"warm: {outcome.before.resident_kib / 1024:.1f} MiB, {outcome.before.descriptors} descriptors")
             await self._phase("soak", plan.minutes * 60, plan.kills)
