@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from motive_core.errors import HoldTimeoutError, InternalError, MotiveError, UpstreamError
+from motive_core.errors import ConflictError, HoldTimeoutError, InternalError, MotiveError, UpstreamError
 from motive_core.estimate import estimate_usage
 from motive_core.exchange import (
     Answered,
@@ -193,24 +193,32 @@ class Answering:
 
     # Replies that somebody sees before the app does
 
-    async def draft(self, exchange: Exchange) -> Reply:
-        """What an exchange would be answered, whole: by the source that stands for its service, or by that. Raises
-        ``MotiveError``."""
+    async def draft(self, exchange: Exchange, hear: Callable[[Sequence[ReplyEvent]], None] | None = None) -> Reply:
+        """What an exchange would be answered, whole: by the source that stands for its service, or by that. ``hear`` is
+        told of it as it comes. Raises ``MotiveError``."""
         name, own = exchange.stand_ins.get("pass"), _own_service(exchange)
+        if name is None and own is None:
+            raise ConflictError("There is no real service behind this call.", code="no_service")
         if name is None and own is not None:
-            return await whole(await own.ask(exchange.request))
+            answered = await own.ask(exchange.request)
+            return await whole(answered if isinstance(answered, Reply) or hear is None else _heard(answered, hear))
         made = self._sources.get(name or "")
         if made is None:  # the configuration has changed since the call came
             raise InternalError(f"There is no source {name!r} any more.")
         call = _call_of(exchange)
         made.calls += 1
         try:
-            answered = await made.source.answer(call)
-            reply = answered if isinstance(answered, Reply) else await whole(_faultless(answered))
+            said = await made.source.answer(call)
+            if isinstance(said, Reply):
+                reply = said
+            else:
+                events = _faultless(said)
+                reply = await whole(events if hear is None else _heard(events, hear))
         finally:
             made.calls -= 1
             self._close_if_idle(made)
-        _tell_headers(exchange, call)
+        if hear is None:
+            _tell_headers(exchange, call)
         return _as_its_own(exchange, reply)
 
     # What became of a call
@@ -341,6 +349,14 @@ async def _faultless(events: Events) -> ReplyEvents:
                     case _:
                         told.append(event)
             yield told
+
+
+async def _heard(events: ReplyEvents, hear: Callable[[Sequence[ReplyEvent]], None]) -> ReplyEvents:
+    """The same, while somebody listens."""
+    async with contextlib.aclosing(events):
+        async for batch in events:
+            hear(batch)
+            yield batch
 
 
 async def _told(exchange: Exchange, events: Events) -> Events:

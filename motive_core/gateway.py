@@ -121,7 +121,15 @@ class Gateway:
             self.pair, self.held, clock=self.clock, most_sessions=lambda: self.config.limits.max_sessions
         )
         self.logins = logins or Logins(self.clock)
-        self.console = Console(self.pair, self.operator, self.held, clock=self.clock, spawn=self.spawn, new_id=new_id)
+        self.console = Console(
+            self.pair,
+            self.operator,
+            self.held,
+            clock=self.clock,
+            spawn=self.spawn,
+            new_id=new_id,
+            ask_service=self.answering.draft,
+        )
         self.ledger.calls = self.console.log
         self.listeners: Callable[[], list[str]] = list
         """Where the proxy listens, as whoever runs it knows."""

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from motive_core.errors import BadRequestError, ConflictError, error_of
+from motive_core.errors import BadRequestError, ConflictError
 from motive_core.exchange import Exchange
-from motive_core.ir import Tool, ToolCallPart
-from motive_core.pairing import HeldCalls, Pairing
+from motive_core.ir import Tool
+from motive_core.pairing import HeldCalls, Pairing, send
 from motive_core.part_sizes import bytes_of
 from motive_core.relay import CommandError, called, failed, said
 from motive_core.routing import session_id
@@ -83,7 +83,7 @@ class Operator:
         prompt = await self._prompt_of(exchange)
         if prompt is not None:
             await self.let_prompt_pass(exchange.session, prompt)
-        elif _has_service(exchange):
+        elif has_service(exchange):
             exchange.pass_on()
         else:
             raise OperatorError(_NO_SERVICE, code="no_service")
@@ -95,7 +95,7 @@ class Operator:
             return
         _take(exchange, OPERATOR)
         exchange.decided_at = self._clock()
-        _tell(exchange, answer)
+        send(exchange, answer)
 
     async def _prompt_of(self, exchange: Exchange) -> Prompt | None:
         """The prompt of a call that waits; None if its session does not hold it, but a source works on it."""
@@ -132,7 +132,7 @@ class Operator:
         if prompt.draft is None and not prompt.calls:
             raise OperatorError("the app has gone away, and may come back for an answer")
         calls = [one for live in prompt.calls if (one := self._held.get(live.call)) is not None]
-        if prompt.draft is None and not all(map(_has_service, calls)):
+        if prompt.draft is None and not all(map(has_service, calls)):
             raise OperatorError(_NO_SERVICE, code="no_service")
         await self._pair.operate(session, Passed(prompt.prompt))
         after = await self._state_of(session, prompt)
@@ -192,16 +192,9 @@ def _take(exchange: Exchange, by: str) -> None:
     exchange.source, exchange.answered_by = OPERATOR, by
 
 
-def _has_service(exchange: Exchange) -> bool:
+def has_service(exchange: Exchange) -> bool:
+    """Whether there is anything behind a call that can answer it without anybody here."""
     return exchange.listener == "forward" or exchange.service is not None or "pass" in exchange.stand_ins
-
-
-def _tell(exchange: Exchange, answer: Answer) -> None:
-    if answer.failure is not None:
-        exchange.fail(error_of(answer.failure.status, answer.failure.message))
-    else:
-        calls_tool = any(isinstance(part, ToolCallPart) for part in answer.parts)
-        exchange.answer(answer.parts, "tool_calls" if calls_tool else "stop")
 
 
 def _terms(exchange: Exchange) -> Terms:

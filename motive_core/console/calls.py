@@ -71,7 +71,11 @@ class CallRecord:
     error: str = ""
     said: Reply | None = None
     by: str = ""
-    """Who answered it at the console."""
+    """Who answered it, where that is known by name."""
+    drafted: Reply | None = None
+    """What its service would have said, where that was asked."""
+    draft_kind: str = ""
+    """What that was for: ``draft``, ``shadow`` or ``review``."""
 
 
 @dataclass(slots=True, eq=False)
@@ -157,6 +161,20 @@ class CallLog:
             record.size_bytes += size_bytes
             self._kept_bytes += size_bytes
             self._drop()
+        if exchange.draft is not None:
+            self.drafted(record.call, exchange.draft, "review")
+        self._changed(record)
+
+    def drafted(self, call: str, reply: Reply, kind: str) -> None:
+        """What the service of a call would have said is known."""
+        record = self._calls.get(call)
+        if record is None or record.request is None or record.drafted is not None:
+            return
+        record.drafted, record.draft_kind = reply, kind
+        size_bytes = sum(bytes_of(choice.parts) for choice in reply.choices[:1])
+        record.size_bytes += size_bytes
+        self._kept_bytes += size_bytes
+        self._drop()
         self._changed(record)
 
     def stepped(self, state: Session, event: Event, commands: tuple[Command, ...]) -> None:
@@ -268,7 +286,7 @@ class CallLog:
         while self._kept_bytes > _KEPT_BYTES or len(self._with_request) > self._most_requests:
             record = self._with_request.popleft()
             self._kept_bytes -= record.size_bytes
-            record.request = record.said = None
+            record.request = record.said = record.drafted = None
 
     def _changed(self, record: CallRecord) -> None:
         self._feed.touch("call", record.call)

@@ -18,14 +18,17 @@ from motive_core.console.calls import CallLog
 from motive_core.console.feed import Feed
 from motive_core.console.inbox import Inbox, id_of
 from motive_core.console.presence import Presence
-from motive_core.console.transcript import as_markdown, turns_of
+from motive_core.console.shown import reply_as_json
+from motive_core.console.suggestions import AskService, Suggestion, Suggestions
+from motive_core.console.transcript import as_fine_tuning, as_markdown, turns_of
 from motive_core.dialects.degrade import parts_as_text
-from motive_core.errors import BadRequestError, ConflictError, NotFoundError, UnprocessableError
-from motive_core.ir import Part, RefusalPart, TextPart
-from motive_core.operating import Operator
+from motive_core.errors import BadRequestError, ConflictError, MotiveError, NotFoundError, UnprocessableError
+from motive_core.exchange import Exchange
+from motive_core.ir import FinishReason, Part, ReasoningPart, RefusalPart, TextPart
+from motive_core.operating import Operator, has_service
 from motive_core.pairing import HeldCalls, Pairing, Spawn
 from motive_core.relay import CommandError, checked_tool_call, text_digest
-from motive_core.session import Answer, Command, Event, Failure, Prompt, Session, Terms, waits
+from motive_core.session import CUT, Answer, Command, Event, Failure, Prompt, Session, Terms, waits
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +51,18 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """What a person wrote: words, in which the commands of any answerer may stand, tool calls, or both; ``reasoning``
+    that goes before them; why the reply ends, if not for the usual reason. A ``refusal`` is words only."""
+
+    text: str
+    calls: Sequence[Wanted] = ()
+    refusal: bool = False
+    reasoning: str = ""
+    finish: FinishReason | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class _Given:
     by: str
     at: float
@@ -66,9 +81,11 @@ class Console:
         clock: Callable[[], float],
         spawn: Spawn,
         new_id: Callable[[], str],
+        ask_service: AskService,
     ) -> None:
         self._pairing = pairing
         self._operator = operator
+        self._held = held
         self._clock = clock
         self._new_id = new_id
         self.feed = Feed(secrets.token_hex(6))
@@ -77,6 +94,14 @@ class Console:
             operator, pairing, clock=clock, spawn=spawn, changed=lambda name: self.feed.touch("session", name)
         )
         self.inbox = Inbox(self.log, pairing, held, clock)
+        self.suggestions = Suggestions(
+            ask_service,
+            clock=clock,
+            spawn=spawn,
+            changed=lambda key: self.feed.touch("draft", "\n".join(key)),
+            whole=self._suggested,
+        )
+        self._shadowed: set[str] = set()
         self._answered: dict[tuple[str, str], _Given] = {}
         self._writing: dict[tuple[str, str], _Given] = {}
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -85,6 +110,8 @@ class Console:
     def _stepped(self, session: str, state: Session, event: Event, commands: tuple[Command, ...]) -> None:
         self.log.stepped(state, event, commands)
         self.presence.stepped(session, state)
+        if session in self._shadowed:
+            self._shadow(session, state)
         self.feed.touch("session", session)
 
     @property
@@ -98,6 +125,7 @@ class Console:
 
     def close(self) -> None:
         """The process ends."""
+        self.suggestions.close()
         self.feed.close()
 
     # What a person does
@@ -120,12 +148,11 @@ class Console:
         async with self._turn(session):
             await self.presence.hand_back(session)
 
-    async def answer(
-        self, session: str, prompt_id: str, text: str, calls: Sequence[Wanted], by: str, *, refusal: bool = False
-    ) -> None:
-        """Answer a prompt: by words, in which the commands of any answerer may stand, by tool calls, or by both.
-        Raises ``ConflictError`` if somebody was faster, ``UnprocessableError`` if the app could not take the answer."""
-        wish = self._pairing.commands.wish((TextPart(text),)) if not calls and not refusal else "say"
+    async def answer(self, session: str, prompt_id: str, written: Written, by: str) -> None:
+        """Answer a prompt. Raises ``ConflictError`` if somebody was faster, ``UnprocessableError`` if the app could not
+        take the answer."""
+        words = (TextPart(written.text),)
+        wish = self._pairing.commands.wish(words) if not written.calls and not written.refusal else "say"
         match wish:
             case "help":
                 state = await self._pairing.state(session)
@@ -139,7 +166,25 @@ class Console:
                 return
         async with self._turn(session):
             prompt = await self._open(session, prompt_id)
-            await self._give(session, prompt, self._read(text, calls, prompt.terms, refusal=refusal), by)
+            await self._give(session, prompt, self._read(written, prompt.terms), by)
+
+    async def check(self, session: str, prompt_id: str, written: Written) -> str:
+        """Why this could not be sent as it is, empty if it could. Raises ``ConflictError``."""
+        prompt = await self._open(session, prompt_id)
+        words = (TextPart(written.text),)
+        if not written.calls and not written.refusal and self._pairing.commands.wish(words) != "say":
+            return ""
+        try:
+            self._read(written, prompt.terms)
+        except UnprocessableError as error:
+            return error.message
+        return ""
+
+    async def cut(self, session: str, prompt_id: str, text: str, by: str) -> None:
+        """End the connection of a prompt's app in the middle of this text. Raises as ``answer`` does."""
+        async with self._turn(session):
+            prompt = await self._open(session, prompt_id)
+            await self._give(session, prompt, Answer((), text_digest(text), Failure(CUT, text)), by)
 
     async def fail(self, session: str, prompt_id: str, status: int, message: str, by: str) -> None:
         """Answer a prompt with an error of this status. Raises as ``answer`` does."""
@@ -155,6 +200,73 @@ class Console:
         async with self._turn(session):
             prompt = await self._open(session, prompt_id)
             await self._operator.let_prompt_pass(session, prompt)
+
+    async def draft(self, session: str, prompt_id: str) -> None:
+        """Ask the real service what it would say to a prompt: the page is told as it comes. Raises ``MotiveError``."""
+        prompt = await self._open(session, prompt_id)
+        exchange = self._live(prompt)
+        if exchange is None:
+            raise ConflictError("The app has gone away, and its service cannot be asked without it.", code="gone")
+        if not has_service(exchange):
+            raise ConflictError("There is no real service behind this call.", code="no_service")
+        self.suggestions.ask((session, prompt_id), exchange, _calls_of(prompt), "draft")
+
+    def stop_draft(self, session: str, prompt_id: str) -> None:
+        """What was drafted so far is enough."""
+        self.suggestions.stop((session, prompt_id))
+
+    async def shadow(self, session: str, *, on: bool) -> None:
+        """Ask the real service of a session what it would say, too, to each call that a person answers from now on.
+        Raises ``NotFoundError``."""
+        state = await self._pairing.state(session)
+        if on and session not in self.log.sessions and state == Session():
+            raise NotFoundError("There is no such session (any more).")
+        if on:
+            self._shadowed.add(session)
+            self._shadow(session, state)
+        else:
+            self._shadowed.discard(session)
+        self.feed.touch("session", session)
+
+    def draft_as_json(self, session: str, prompt_id: str) -> dict[str, Any] | None:
+        """What is known of the draft that somebody asked for; None if nobody has."""
+        made = self.suggestions.get((session, prompt_id))
+        if made is None or made.purpose != "draft":
+            return None
+        return {
+            "session": session,
+            "prompt": prompt_id,
+            "parts": reply_as_json(made.so_far),
+            "done": made.done,
+            "error": made.error.message if made.error is not None else "",
+        }
+
+    def is_shadowed(self, session: str) -> bool:
+        """Whether its service is asked, too."""
+        return session in self._shadowed
+
+    def _shadow(self, session: str, state: Session) -> None:
+        if session not in self.log.sessions:
+            self._shadowed.discard(session)
+            return
+        for prompt in state.prompts:
+            key = (session, id_of(prompt))
+            exchange = self._live(prompt) if waits(prompt) and prompt.draft is None else None
+            if exchange is None or self.suggestions.get(key) is not None or not has_service(exchange):
+                continue
+            try:
+                self.suggestions.ask(key, exchange, _calls_of(prompt), "shadow")
+            except MotiveError as error:
+                logger.info("no shadow session=%r code=%s", session, error.code)
+
+    def _suggested(self, made: Suggestion) -> None:
+        assert made.reply is not None
+        for call in made.calls:
+            self.log.drafted(call, made.reply, made.purpose)
+
+    def _live(self, prompt: Prompt) -> Exchange | None:
+        """A call that says it, if it has one."""
+        return next((self._held[live.call] for live in prompt.calls if live.call in self._held), None)
 
     def writing(self, session: str, prompt_id: str, by: str) -> None:
         """Somebody writes an answer: the others may see it."""
@@ -173,12 +285,15 @@ class Console:
         }
 
     def transcript(self, session: str, form: str) -> tuple[str, Any]:
-        """What was said in a session: as text for ``markdown``, else as values. Raises ``NotFoundError``."""
+        """What was said in a session: as text for ``markdown``, as bytes for ``jsonl``, else as values. Raises
+        ``NotFoundError``."""
         records = list(self.log.of(session))[::-1]
         if not records:
             raise NotFoundError("Nothing is kept of this session.")
         if form == "markdown":
             return "markdown", as_markdown(session, records)
+        if form == "jsonl":
+            return "jsonl", as_fine_tuning(records)
         return "json", {"session": session, "turns": turns_of(records)}
 
     # How
@@ -209,26 +324,32 @@ class Console:
         while len(self._answered) > _ANSWERS:
             del self._answered[next(iter(self._answered))]
         self._writing.pop((session, id_of(prompt)), None)
+        self.suggestions.over((session, id_of(prompt)))
 
-    def _read(self, text: str, calls: Sequence[Wanted], terms: Terms, *, refusal: bool) -> Answer:
-        if refusal:
+    def _read(self, written: Written, terms: Terms) -> Answer:
+        text, calls = written.text, written.calls
+        if written.refusal:
             return Answer((RefusalPart(text),), text_digest(text))
         if len(calls) > _CALLS_AT_ONCE:
             raise UnprocessableError(f"An answer can make {_CALLS_AT_ONCE} tool calls at once.", code="too_many_calls")
         ids = [f"call_{self._new_id()}" for _ in range(_CALLS_AT_ONCE)]
+        parts: tuple[Part, ...] = (ReasoningPart(written.reasoning),) if written.reasoning.strip() else ()
         try:
-            parts: tuple[Part, ...] = ()
             if text.strip():
                 answer = self._pairing.commands.answer((TextPart(text),), terms, ids[len(calls) :])
-                if answer.failure is not None or not calls:
+                if answer.failure is not None:
                     return answer
-                parts = answer.parts
+                parts += answer.parts
             elif not calls:
                 raise UnprocessableError("An answer needs words or a tool call.", code="empty")
-            made = tuple(checked_tool_call(c.name, c.arguments, terms.tools, ids[at]) for at, c in enumerate(calls))
+            parts += tuple(checked_tool_call(c.name, c.arguments, terms.tools, ids[at]) for at, c in enumerate(calls))
         except CommandError as error:
             raise UnprocessableError(str(error), code="misfit") from None
-        return Answer((*parts, *made), text_digest(parts_as_text((*parts, *made))))
+        return Answer(parts, text_digest(parts_as_text(parts)), finish=written.finish)
+
+
+def _calls_of(prompt: Prompt) -> tuple[str, ...]:
+    return tuple(live.call for live in prompt.calls)
 
 
 def _named(by: str) -> str:

@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from typing import Final, Literal
 
-type Kind = Literal["call", "session"]
+type Kind = Literal["call", "session", "draft"]
 
 _KEPT: Final = 4096
 """How many changes are kept. Who was away for more of them starts anew."""

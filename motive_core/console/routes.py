@@ -19,7 +19,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
 from motive_core.access import CONSOLE_PATH, LOGIN_PATH
-from motive_core.console.console import Console, Wanted
+from motive_core.console.console import Console, Wanted, Written
 from motive_core.console.logins import KEEP_S, Logins
 from motive_core.console.transcript import as_json
 from motive_core.errors import BadRequestError, InternalError, MotiveError, PayloadTooLargeError
@@ -39,6 +39,7 @@ _HEADERS: Final = {
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
 }
+_FINISHES: Final = ("stop", "length", "content_filter")
 _BODY_BYTES: Final = 8 * 1024 * 1024
 _EVERY_S: Final = 0.05
 """A page hears of changes so often at most: what changes in between is told at once."""
@@ -163,9 +164,14 @@ class _Asked:
             "take": self.take,
             "hand-back": self.hand_back,
             "answer": self.answer,
+            "check": self.check,
+            "cut": self.cut,
             "fail": self.fail,
             "pass": self.pass_on,
             "writing": self.writing,
+            "draft": self.draft,
+            "stop-draft": self.stop_draft,
+            "shadow": self.shadow,
         }
 
     async def sessions(self, request: Request) -> dict[str, Any]:
@@ -188,7 +194,14 @@ class _Asked:
         query = request.query_params
         name = query.get("name", "")
         told = await self._console.inbox.session(name, query.get("prompt", ""), query.get("known", ""))
-        return {**told, "writing": self._console.writers(name), "now": self._console.now}
+        drafts = [self._console.draft_as_json(name, one["prompt"]) for one in told["prompts"]]
+        return {
+            **told,
+            "drafts": [one for one in drafts if one is not None],
+            "shadow": self._console.is_shadowed(name),
+            "writing": self._console.writers(name),
+            "now": self._console.now,
+        }
 
     async def call(self, request: Request) -> dict[str, Any]:
         """All of a call."""
@@ -204,9 +217,11 @@ class _Asked:
         form, told = self._console.transcript(query.get("session", ""), query.get("form", "json"))
         if form == "markdown":
             body, kind = told.encode("utf-8", "replace"), "text/markdown; charset=utf-8"
+        elif form == "jsonl":
+            body, kind = told, "application/jsonl; charset=utf-8"
         else:
             body, kind = as_json(told), "application/json"
-        name = f'attachment; filename="transcript.{"md" if form == "markdown" else "json"}"'
+        name = f'attachment; filename="transcript.{"md" if form == "markdown" else form}"'
         return _reply(body, kind, headers={"content-disposition": name} if "download" in query else _HEADERS)
 
     async def take(self, request: Request) -> dict[str, Any]:
@@ -224,18 +239,21 @@ class _Asked:
     async def answer(self, request: Request) -> dict[str, Any]:
         """Answer a prompt."""
         body = await _body_of(request)
-        calls = body.get("calls", [])
-        if not isinstance(calls, list) or not all(isinstance(one, dict) for one in calls):
-            raise BadRequestError("calls must be a list of objects.", param="calls")
-        wanted = [Wanted(_text(one, "name"), _text(one, "arguments")) for one in calls]
-        await self._console.answer(
-            _text(body, "session"),
-            _text(body, "prompt"),
-            _text(body, "text", ""),
-            wanted,
-            _text(body, "by", ""),
-            refusal=body.get("refusal") is True,
-        )
+        session, prompt = _text(body, "session"), _text(body, "prompt")
+        await self._console.answer(session, prompt, _written(body), _text(body, "by", ""))
+        return {}
+
+    async def check(self, request: Request) -> dict[str, Any]:
+        """Say whether an answer would do."""
+        body = await _body_of(request)
+        why = await self._console.check(_text(body, "session"), _text(body, "prompt"), _written(body))
+        return {"why": why}
+
+    async def cut(self, request: Request) -> dict[str, Any]:
+        """End the connection in the middle of a reply."""
+        body = await _body_of(request)
+        session, prompt = _text(body, "session"), _text(body, "prompt")
+        await self._console.cut(session, prompt, _text(body, "text", ""), _text(body, "by", ""))
         return {}
 
     async def fail(self, request: Request) -> dict[str, Any]:
@@ -252,6 +270,24 @@ class _Asked:
         """Let the real service answer a prompt."""
         body = await _body_of(request)
         await self._console.pass_on(_text(body, "session"), _text(body, "prompt"))
+        return {}
+
+    async def draft(self, request: Request) -> dict[str, Any]:
+        """Ask the real service for a draft."""
+        body = await _body_of(request)
+        await self._console.draft(_text(body, "session"), _text(body, "prompt"))
+        return {}
+
+    async def stop_draft(self, request: Request) -> dict[str, Any]:
+        """Have no more of it."""
+        body = await _body_of(request)
+        self._console.stop_draft(_text(body, "session"), _text(body, "prompt"))
+        return {}
+
+    async def shadow(self, request: Request) -> dict[str, Any]:
+        """Ask the real service, too, or no more."""
+        body = await _body_of(request)
+        await self._console.shadow(_text(body, "session"), on=body.get("on") is True)
         return {}
 
     async def writing(self, request: Request) -> dict[str, Any]:
@@ -303,10 +339,12 @@ class _FeedRoute:
         inbox = self._console.inbox
         sessions = [await inbox.session_row(name) for kind, name in changes if kind == "session"]
         records = (self._console.log.get(name) for kind, name in changes if kind == "call")
+        drafts = [self._console.draft_as_json(*name.rsplit("\n", 1)) for kind, name in changes if kind == "draft"]
         return {
             "now": self._console.now,
             "sessions": [{**row, "writing": self._console.writers(row["session"])} for row in sessions],
             "calls": [inbox.call_row(record) for record in records if record is not None],
+            "drafts": [draft for draft in drafts if draft is not None],
             "waiting": await inbox.waiting(),
         }
 
@@ -337,6 +375,22 @@ def _text(body: Mapping[str, Any], name: str, otherwise: str | None = None) -> s
     if not isinstance(value, str):
         raise BadRequestError(f"{name} must be a text.", param=name)
     return value
+
+
+def _written(body: Mapping[str, Any]) -> Written:
+    """What a person wrote. Raises ``BadRequestError``."""
+    calls, finish = body.get("calls", []), body.get("finish")
+    if not isinstance(calls, list) or not all(isinstance(one, dict) for one in calls):
+        raise BadRequestError("calls must be a list of objects.", param="calls")
+    if finish is not None and finish not in _FINISHES:
+        raise BadRequestError(f"finish must be one of {', '.join(_FINISHES)}.", param="finish")
+    return Written(
+        _text(body, "text", ""),
+        [Wanted(_text(one, "name"), _text(one, "arguments")) for one in calls],
+        body.get("refusal") is True,
+        _text(body, "reasoning", ""),
+        finish,
+    )
 
 
 def _number(text: str | None) -> int | None:

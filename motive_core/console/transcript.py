@@ -9,13 +9,20 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from motive_core.console.calls import CallRecord
+from motive_core.console.diff import diff
 from motive_core.console.shown import parts_as_json, reply_as_json
 from motive_core.dialects.degrade import parts_as_text
-from motive_core.ir import Part
+from motive_core.ir import BlobPart, Message, Part, RefusalPart, Reply, TextPart, ToolCallPart, ToolResultPart
 from motive_core.relay import border_of
+
+_DRAFTED: Final = {
+    "draft": "**The real service had drafted:**",
+    "shadow": "**The real service would have said:**",
+    "review": "**The real service had said:**",
+}
 
 
 def turns_of(records: Iterable[CallRecord]) -> list[dict[str, Any]]:
@@ -40,9 +47,24 @@ def turns_of(records: Iterable[CallRecord]) -> list[dict[str, Any]]:
                 "took_s": _took_s(record),
                 "answer": reply_as_json(record.said) if record.said is not None else None,
                 "error": record.error or None,
+                **_drafted(record),
             }
         )
     return found
+
+
+def _drafted(record: CallRecord) -> dict[str, Any]:
+    """What the real service would have said, and how that differs from what was."""
+    if record.drafted is None:
+        return {}
+    told = {"kind": record.draft_kind, "parts": reply_as_json(record.drafted)}
+    if record.said is not None:
+        told["diff"] = diff(_words(record.drafted), _words(record.said))
+    return {"drafted": told}
+
+
+def _words(reply: Reply) -> str:
+    return parts_as_text(reply.choices[0].parts) if reply.choices else ""
 
 
 def _took_s(record: CallRecord) -> float | None:
@@ -89,7 +111,66 @@ def as_markdown(session: str, records: list[CallRecord]) -> str:
         else:
             answer = f"({record.state}{f': {record.error}' if record.error else ''})"
         blocks += [f"**{record.state}{_plain(who)}{took}**", _quoted(answer)]
+        if record.drafted is not None:
+            blocks += [_DRAFTED[record.draft_kind], _quoted(_words(record.drafted))]
     return "\n\n".join(blocks) + "\n"
+
+
+def as_fine_tuning(records: Iterable[CallRecord]) -> bytes:
+    """The answered turns as examples for fine-tuning: JSON Lines in the form of OpenAI's chat fine-tuning. Each is the
+    whole conversation that the app sent, and the answer as the last message; what is not kept whole is left out.
+
+    Source: https://platform.openai.com/docs/guides/supervised-fine-tuning"""
+    lines = []
+    prompts: set[str] = set()
+    for record in records:
+        request, said = record.request, record.said
+        if record.role == "answerer" or request is None or said is None or record.state != "answered":
+            continue
+        if record.prompt and record.prompt in prompts:
+            continue
+        prompts.add(record.prompt)
+        answer = Message("assistant", said.choices[0].parts if said.choices else ())
+        example: dict[str, Any] = {"messages": [one for m in (*request.messages, answer) for one in _example(m)]}
+        if request.tools:
+            example["tools"] = [
+                {
+                    "type": "function",
+                    "function": {"name": t.name, "description": t.description or "", "parameters": t.schema or {}},
+                }
+                for t in request.tools
+            ]
+        lines.append(as_json(example))
+    return b"".join(line + b"\n" for line in lines)
+
+
+def _example(message: Message) -> list[dict[str, Any]]:
+    """A message as OpenAI's Chat Completions have it. Results of tools are messages of their own there."""
+    found: list[dict[str, Any]] = [
+        {"role": "tool", "tool_call_id": part.call_id, "content": parts_as_text(part.content)}
+        for part in message.parts
+        if isinstance(part, ToolResultPart)
+    ]
+    calls = [
+        {"id": part.call_id, "type": "function", "function": {"name": part.name, "arguments": part.arguments}}
+        for part in message.parts
+        if isinstance(part, ToolCallPart)
+    ]
+    words = [part for part in message.parts if isinstance(part, TextPart | RefusalPart)]
+    blobs = [part for part in message.parts if isinstance(part, BlobPart) and part.media_type.startswith("image/")]
+    if not words and not calls and not blobs:
+        return found
+    text = "\n".join(part.text for part in words)
+    content: Any = text if words or not calls else None
+    if blobs:
+        content = [{"type": "text", "text": text}] if words else []
+        content += [{"type": "image_url", "image_url": {"url": _url_of(part)}} for part in blobs]
+    role = "system" if message.role == "developer" else message.role
+    return [*found, {"role": role, "content": content, **({"tool_calls": calls} if calls else {})}]
+
+
+def _url_of(part: BlobPart) -> str:
+    return part.url or f"data:{part.media_type};base64,{part.data or ''}"
 
 
 def _with_records(records: list[CallRecord]) -> Iterable[tuple[dict[str, Any], CallRecord]]:

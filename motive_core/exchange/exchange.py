@@ -20,7 +20,7 @@ from motive_core.estimate import estimate_usage
 from motive_core.exchange.live import Events, Garbage, Severed
 from motive_core.exchange.port import Port
 from motive_core.exchange.speech import Beat, Speech
-from motive_core.ir import ChatRequest, Choice, Part, Reply, TextPart
+from motive_core.ir import ChatRequest, Choice, FinishReason, Part, Reply, TextPart
 from motive_core.stream import replay
 
 type Listener = Literal["forward", "reverse"]
@@ -83,7 +83,7 @@ class Exchange:
     _beat: Beat | None = None
     _timer: asyncio.TimerHandle | None = None
 
-    def answer(self, parts: tuple[Part, ...], finish_reason: Literal["stop", "tool_calls"] = "stop") -> bool:
+    def answer(self, parts: tuple[Part, ...], finish_reason: FinishReason = "stop") -> bool:
         """Reply with these parts, once for each of the ``n`` choices that the caller asked for."""
         return self.reply(self.reply_of(parts, finish_reason), "replied")
 
@@ -103,7 +103,7 @@ class Exchange:
         if not (self.pass_on() if self.passes_at_exit else self.fail(error)):
             self.cut(error)
 
-    def reply_of(self, parts: tuple[Part, ...], finish_reason: Literal["stop", "tool_calls"]) -> Reply:
+    def reply_of(self, parts: tuple[Part, ...], finish_reason: FinishReason) -> Reply:
         choices = (Choice(parts, finish_reason),) * max(1, self.request.n)
         return Reply(
             reply_id=f"{self.dialect.reply_prefix}{self.exchange}",

@@ -19,15 +19,15 @@ from motive_core.errors import (
     InternalError,
     MotiveError,
     RateLimitedError,
-    error_of,
 )
 from motive_core.exchange import Exchange, Policy
-from motive_core.ir import Reply, ToolCallPart
+from motive_core.ir import Reply
 from motive_core.log_lines import LogLine
 from motive_core.metrics import Metrics
 from motive_core.pairing.arrivals import arrival, makes_prompt, who_is
 from motive_core.pairing.drafting import AskDraft, Drafting
 from motive_core.pairing.held import HeldCalls, Spawn
+from motive_core.pairing.sending import send
 from motive_core.pairing.told import NOTICES, error_for
 from motive_core.relay import (
     CommandReader,
@@ -38,7 +38,7 @@ from motive_core.relay import (
 )
 from motive_core.routing import Answer as AnswerDecision
 from motive_core.session import (
-    Answer,
+    CUT,
     Answered,
     Arrive,
     Close,
@@ -47,7 +47,6 @@ from motive_core.session import (
     ErrorKind,
     Event,
     Failed,
-    Failure,
     FallBack,
     GivenBack,
     Gone,
@@ -388,13 +387,12 @@ class Pairing:
                 reply = prompt.draft.reply if prompt.draft is not None else None
                 draft = self.commands.draft(reply, self.join_words) if reply is not None else None
                 return exchange.answer(prompt_parts(prompt.words, prompt.context if context else (), draft))
-            case SendAnswer(_, _, Answer(failure=Failure(status, message))):
-                return exchange.fail(error_of(status, message))
-            case SendAnswer(_, _, Answer(reply=Reply() as reply)):
-                return exchange.say(reply)
             case SendAnswer(_, _, answer):
-                calls_tool = any(isinstance(part, ToolCallPart) for part in answer.parts)
-                return exchange.answer(answer.parts, "tool_calls" if calls_tool else "stop")
+                if answer.failure is not None and answer.failure.status == CUT:
+                    # What is cut on purpose has been told: who tries again asks anew.
+                    self._held.forget(exchange.exchange)
+                    self._spawn(self._dispatch(exchange.session, Delivered(exchange.exchange)))
+                return send(exchange, answer)
             case _:
                 # The machine forgets these calls with the command: nothing more will be told of them.
                 self._held.forget(exchange.exchange)

@@ -7,6 +7,7 @@ from motive_core.session.machine import step
 from motive_core.session.queries import answerer_present, asker_present, draft_of, live_calls, next_due, waits
 from motive_core.session.shift import shifted
 from motive_core.session.state import (
+    CUT,
     NO_TERMS,
     Answer,
     Answered,
@@ -46,6 +47,7 @@ from motive_core.session.state import (
 )
 
 __all__ = [
+    "CUT",
     "NO_TERMS",
     "Answer",
     "Answered",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from motive_core.ir import Part, Reply, ResponseFormat, Tool
+from motive_core.ir import FinishReason, Part, Reply, ResponseFormat, Tool
 
 type Words = tuple[Part, ...]
 type Role = Literal["asker", "answerer"]
@@ -84,9 +84,13 @@ class Seat:
     yields_at: float = 0.0
 
 
+CUT: Final = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An error that an answer is: its HTTP status, and what it says."""
+    """An error that an answer is: its HTTP status, and what it says. The status ``CUT`` is a connection that ends in
+    the middle of the reply, after about half of the words."""
 
     status: int
     message: str
@@ -95,14 +99,15 @@ class Failure:
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What the answerer said, as the parts of a reply; or the error that it wants told in the place of one; or a whole
-    ``reply``, which has the parts in it, where more than they is known. ``size_bytes`` is the memory that it takes, by
-    estimate, as everywhere here."""
+    ``reply``, which has the parts in it, where more than they is known. ``finish`` is why it ends there, if that is
+    not what its parts say. ``size_bytes`` is the memory that it takes, by estimate, as everywhere here."""
 
     parts: Words
     digest: str
     failure: Failure | None = None
     size_bytes: int = 0
     reply: Reply | None = None
+    finish: FinishReason | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import pytest
 from motive_core.backends import MemoryBackend
 from motive_core.backends.base import Stored
 from motive_core.console import Console
-from motive_core.console.console import Wanted
+from motive_core.console.console import Wanted, Written
 from motive_core.console.presence import AWAY_AFTER_S
 from motive_core.errors import ConflictError, NotFoundError, UnprocessableError
 from motive_core.gateway import Gateway
@@ -179,7 +179,7 @@ class TestAPersonPlays:
         await console.take("npc")
         held = await app.say("two")
         assert held.told == []
-        await console.answer("npc", await only(console), "I am no machine.", [], "Ann")
+        await console.answer("npc", await only(console), Written("I am no machine."), "Ann")
         assert heard(held) == "I am no machine."
         await deliver(gateway, app)
         await settle()
@@ -197,7 +197,7 @@ class TestAPersonPlays:
     async def test_takes_a_seat_when_it_answers(self, gateway: Gateway, console: Console) -> None:
         game = Client(gateway, "game")
         held = await game.say("who is there?")
-        await console.answer("npc", await only(console), "I am.", [], "Ann")
+        await console.answer("npc", await only(console), Written("I am."), "Ann")
         assert heard(held) == "I am."
         assert (await console.inbox.session("npc"))["taken"]
 
@@ -208,7 +208,7 @@ class TestAPersonPlays:
         held = [await game.say(f"q{number}", tools=TOOLS) for number in range(4)]
         waiting = await prompts(console)
         for number in (2, 0, 3, 1):
-            await console.answer("npc", waiting[number]["prompt"], f"a{number}", [], "Ann")
+            await console.answer("npc", waiting[number]["prompt"], Written(f"a{number}"), "Ann")
             assert heard(held[number]) == f"a{number}"
             await deliver(gateway, game, number)
         assert await prompts(console) == []
@@ -219,21 +219,22 @@ class TestAPersonPlays:
         held = await Client(gateway, "game").say("q")
         prompt = await only(console)
         results = await asyncio.gather(
-            *(console.answer("npc", prompt, f"by {who}", [], who) for who in ("Ann", "Bob")), return_exceptions=True
+            *(console.answer("npc", prompt, Written(f"by {who}"), who) for who in ("Ann", "Bob")),
+            return_exceptions=True,
         )
         assert results[0] is None
         assert isinstance(results[1], ConflictError)
         assert results[1].message == "Ann answered this call 0 s ago."
         assert heard(held) == "by Ann"
         with pytest.raises(ConflictError):
-            await console.answer("npc", "p1.0000", "x", [], "Bob")
+            await console.answer("npc", "p1.0000", Written("x"), "Bob")
 
     async def test_who_was_faster_is_known_where_the_store_takes_its_time(self, clock: Clock) -> None:
         gateway = Gateway(config(), clock=clock, backend=Slow())
         held = await Client(gateway, "game").say("q")
         prompt = await only(gateway.console)
         results = await asyncio.gather(
-            *(gateway.console.answer("npc", prompt, f"by {who}", [], who) for who in ("Ann", "Bob")),
+            *(gateway.console.answer("npc", prompt, Written(f"by {who}"), who) for who in ("Ann", "Bob")),
             return_exceptions=True,
         )
         assert heard(held) == "by Ann"
@@ -249,7 +250,7 @@ class TestAPersonPlays:
         await gateway.close_session("npc")
         held = await game.say("new words")
         with pytest.raises(ConflictError):
-            await console.answer("npc", prompt, "to the old", [], "Ann")
+            await console.answer("npc", prompt, Written("to the old"), "Ann")
         assert held.told == []
 
     async def test_tool_calls(self, gateway: Gateway, console: Console) -> None:
@@ -260,11 +261,11 @@ class TestAPersonPlays:
         bad = [("go", "{}"), ("go", "[]"), ("go", "{"), ("fly", "{}"), ("go", '{"to": 1}')]
         for name, arguments in bad:
             with pytest.raises(UnprocessableError):
-                await console.answer("npc", prompt, "", [Wanted(name, arguments)], "Ann")
+                await console.answer("npc", prompt, Written("", [Wanted(name, arguments)]), "Ann")
         with pytest.raises(UnprocessableError):
-            await console.answer("npc", prompt, "", [Wanted("go", '{"to": "x"}')] * 65, "Ann")
+            await console.answer("npc", prompt, Written("", [Wanted("go", '{"to": "x"}')] * 65), "Ann")
         assert held.told == []
-        await console.answer("npc", prompt, '/call go {"to": "a"}', [Wanted("go", '{"to":"b"}')], "Ann")
+        await console.answer("npc", prompt, Written('/call go {"to": "a"}', [Wanted("go", '{"to":"b"}')]), "Ann")
         message = json.loads(held.body)["choices"][0]["message"]
         assert [call["function"]["arguments"] for call in message["tool_calls"]] == ['{"to": "a"}', '{"to":"b"}']
         assert len({call["id"] for call in message["tool_calls"]}) == 2
@@ -276,8 +277,8 @@ class TestAPersonPlays:
         prompt = await only(console)
         for text in ("one", '{"n": "one"}', " "):
             with pytest.raises(UnprocessableError):
-                await console.answer("npc", prompt, text, [], "Ann")
-        await console.answer("npc", prompt, '{"n": 1}', [], "Ann")
+                await console.answer("npc", prompt, Written(text), "Ann")
+        await console.answer("npc", prompt, Written('{"n": 1}'), "Ann")
         assert heard(held) == '{"n": 1}'
 
     async def test_fails_and_refuses(self, gateway: Gateway, console: Console) -> None:
@@ -286,7 +287,7 @@ class TestAPersonPlays:
         await console.fail("npc", await only(console), 529, "Too much.", "Ann")
         assert held.status == 529
         held = await game.say("q2")
-        await console.answer("npc", await only(console), "I will not.", [], "Ann", refusal=True)
+        await console.answer("npc", await only(console), Written("I will not.", refusal=True), "Ann")
         assert json.loads(held.body)["choices"][0]["message"]["refusal"] == "I will not."
 
     async def test_passes_one_call_on_and_goes_on_to_listen(self, gateway: Gateway, console: Console) -> None:
@@ -299,7 +300,7 @@ class TestAPersonPlays:
         await settle()
         held = await app.say("two")
         assert held.told == []
-        await console.answer("npc", await only(console), "/pass", [], "Ann")
+        await console.answer("npc", await only(console), Written("/pass"), "Ann")
         assert held.told == ["pass"]
         held = await Client(gateway, "game").say("x", model="other")
         with pytest.raises(ConflictError) as raised:
@@ -311,10 +312,10 @@ class TestAPersonPlays:
         held = await Client(gateway, "game").say("q1", tools=TOOLS)
         prompt = await only(console)
         with pytest.raises(UnprocessableError, match="go"):
-            await console.answer("npc", prompt, "/help", [], "Ann")
-        await console.answer("npc", prompt, "/think hm\nyes", [], "Ann")
+            await console.answer("npc", prompt, Written("/help"), "Ann")
+        await console.answer("npc", prompt, Written("/think hm\nyes"), "Ann")
         assert heard(held) == "yes"
-        await console.answer("npc", "p9.x", "/leave", [], "Ann")
+        await console.answer("npc", "p9.x", Written("/leave"), "Ann")
         assert not (await console.inbox.session("npc"))["taken"]
 
     async def test_a_session_that_was_never_heard_of_is_not_taken(self, console: Console) -> None:
@@ -336,7 +337,7 @@ class TestAPersonPlays:
         game = Client(gateway, "game")
         for number in range(3):
             await game.say(f"q{number}")
-            await console.answer("npc", await only(console), "a" * 2000, [], "Ann")
+            await console.answer("npc", await only(console), Written("a" * 2000), "Ann")
             await deliver(gateway, game)
         kept = [one["answer"] is not None for one in console.transcript("npc", "json")[1]["turns"]]
         assert kept == [False, False, True]
@@ -356,7 +357,7 @@ class TestPresence:
             await gateway.sweep()
             await gateway.pair.tick("npc")
         assert held.told == []
-        await gateway.console.answer("npc", await only(gateway.console), "at last", [], "Ann")
+        await gateway.console.answer("npc", await only(gateway.console), Written("at last"), "Ann")
         assert heard(held) == "at last"
         gateway.shut_down()
 
@@ -426,7 +427,7 @@ class TestPresence:
             again = await prompts(second.console)
             assert [one["prompt"] for one in again] == [prompt]
             assert again[0]["words"] == [{"kind": "text", "text": "one"}]
-            await second.console.answer("npc", prompt, "still here", [], "Ann")
+            await second.console.answer("npc", prompt, Written("still here"), "Ann")
             held: FakePort = await app_of(second).say("one")
             assert heard(held) == "still here"
             clock.now += AWAY_AFTER_S
