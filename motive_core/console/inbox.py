@@ -70,11 +70,14 @@ class Inbox:
             "waiting": waiting,
         }
 
-    def calls(self, *, before: int | None = None, session: str = "", words: str = "") -> dict[str, Any]:
-        """A page of the calls, the latest first."""
+    def calls(self, *, before: int | None = None, session: str = "", words: str = "", only: str = "") -> dict[str, Any]:
+        """A page of the calls, the latest first. ``only`` is a state, ``waiting`` those that are held."""
+        only = "held" if only in ("waiting", "taken") else only
 
         def wanted(record: CallRecord) -> bool:
-            return (not session or record.session == session) and _has_words(words, record)
+            if (session and record.session != session) or not _has_words(words, record):
+                return False
+            return not only or self._state_of(record) == only
 
         found = self._log.latest(before, PAGE + 1, wanted)
         rows = [self.call_row(record) for record in found[:PAGE]]

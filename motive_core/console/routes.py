@@ -27,8 +27,9 @@ from motive_core.origin.app import LOGIN_HEADER, RANK_HEADER
 
 logger = logging.getLogger(__name__)
 
+_SCRIPTS: Final = ("console", "list", "view", "parts", "composer", "form", "kept", "markdown", "notices", "wire")
 _STATIC: Final = {"console.css": "text/css", "login.js": "text/javascript"} | {
-    f"{name}.js": "text/javascript" for name in ("console", "list", "view", "parts", "composer", "form", "wire")
+    f"{name}.js": "text/javascript" for name in _SCRIPTS
 }
 _HEADERS: Final = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -186,8 +187,13 @@ class _Asked:
     async def calls(self, request: Request) -> dict[str, Any]:
         """A page of the list of calls."""
         query = request.query_params
-        before, session, words = _number(query.get("before")), query.get("session", ""), query.get("words", "")
-        return {**self._console.inbox.calls(before=before, session=session, words=words), "now": self._console.now}
+        told = self._console.inbox.calls(
+            before=_number(query.get("before")),
+            session=query.get("session", ""),
+            words=query.get("words", ""),
+            only=query.get("only", ""),
+        )
+        return {**told, "now": self._console.now}
 
     async def session(self, request: Request) -> dict[str, Any]:
         """All of a session."""

@@ -3,8 +3,15 @@
 import { act } from "./wire.js";
 import { make } from "./parts.js";
 import { fieldsOf, hasFields, Problem } from "./form.js";
+import { draftOf, forgetDraft, forgetSnippet, keepDraft, keepSnippet, snippets } from "./kept.js";
+import { rendered } from "./markdown.js";
 
-const KEPT = 100;
+const CHECK_MS = 350;
+const FINISHES = [
+  ["", "Ends as usual"],
+  ["length", "Ends at its length limit"],
+  ["content_filter", "Ends by a content filter"],
+];
 const FAILURES = [
   ["429", "429 too many requests"],
   ["500", "500 failed"],
@@ -12,6 +19,7 @@ const FAILURES = [
   ["529", "529 overloaded"],
   ["400", "400 bad request"],
   ["refusal", "a refusal of the model"],
+  ["cut", "a connection cut in the middle"],
 ];
 
 export class Composer {
@@ -60,14 +68,27 @@ export class Composer {
 
   draw() {
     const { subject } = this;
+    this.inserted = null;
+    this.asked = false;
+    this.checked = 0;
     const tools = (subject.request?.tools ?? subject.tools ?? []).filter((one) => one.schema !== null);
-    const draft = read(this.key);
+    this.tools = tools;
+    const draft = draftOf(this.key);
     this.text = make("textarea", { id: "text", rows: "6", placeholder: "What the model says", "aria-label": "Answer", "aria-describedby": "why" });
     this.text.value = draft.text ?? "";
     this.text.addEventListener("input", () => {
-      this.keep();
+      this.changed();
       this.tellWriting();
     });
+    this.preview = make("div", { class: "preview md", hidden: true, "aria-label": "Preview" });
+    this.fits = make("p", { class: "fits", role: "status" });
+    this.drafting = make("p", { class: "drafting", role: "status" });
+    this.reasoning = make("textarea", { id: "reasoning", rows: "3", "aria-label": "Reasoning", placeholder: "What the model thinks before it answers" });
+    this.reasoning.value = draft.reasoning ?? "";
+    this.reasoning.addEventListener("input", () => this.keep());
+    this.finish = make("select", { "aria-label": "Why the reply ends" }, ...FINISHES.map(([value, label]) => make("option", { value }, label)));
+    this.finish.value = draft.finish ?? "";
+    this.finish.addEventListener("change", () => this.keep());
     this.list = make("div", { class: "calls" });
     this.why = make("p", { id: "why", class: "why", role: "alert" });
     this.writers = make("p", { class: "writes", role: "status" });
@@ -85,18 +106,32 @@ export class Composer {
       fail.value = "";
       if (value) this.fail(value);
     });
+    this.ask = make("button", { type: "button", on: { click: () => this.askDraft() } }, "Draft ", make("kbd", {}, "d"));
+    const look = make("button", { type: "button", class: "quiet", "aria-pressed": "false" }, "Preview");
+    look.addEventListener("click", () => {
+      this.preview.hidden = !this.preview.hidden;
+      look.setAttribute("aria-pressed", String(!this.preview.hidden));
+      this.drawPreview();
+    });
     this.element.replaceChildren(
       make("h2", { class: "hidden" }, "Your answer"),
       this.writers,
+      this.drafting,
       this.text,
+      this.preview,
+      this.fits,
       this.list,
       this.why,
       make("div", { class: "deeds" }, this.send, tools.length ? pick : null, fail, this.pass),
+      make("div", { class: "deeds" }, this.ask, look, this.drawSnippets()),
+      make("details", { class: "more", open: Boolean(draft.reasoning || draft.finish) }, make("summary", {}, "Reasoning, and why it ends"), this.reasoning, this.finish),
     );
     for (const one of draft.calls ?? []) {
       const tool = tools.find((known) => known.name === one.name);
       if (tool) this.addCall(tool, one, false);
     }
+    if (subject.draft && !this.text.value && !this.calls.length) this.insert(subject.draft);
+    this.check();
     this.update();
   }
 
@@ -104,6 +139,11 @@ export class Composer {
     if (!this.text) return;
     const { subject, session } = this;
     this.pass.hidden = !subject.can_pass;
+    this.pass.firstChild.data = subject.draft ? "Let its reply go as it is " : "Let the real service answer ";
+    this.ask.hidden = !subject.can_pass || !subject.call || Boolean(subject.draft);
+    const draft = (session.drafts ?? []).find((one) => one.prompt === subject.prompt);
+    if (draft) this.takeDraft(draft);
+    else if (subject.draft) this.tellDraft("The real service has answered. Edit it, or let it go as it is.");
     const others = Object.entries(session.writing ?? {})
       .filter(([prompt, who]) => prompt === subject.prompt && who !== this.by())
       .map(([, who]) => who);
@@ -136,9 +176,9 @@ export class Composer {
     call.element.querySelector("legend button").addEventListener("click", () => {
       this.calls = this.calls.filter((one) => one !== call);
       call.element.remove();
-      this.keep();
+      this.changed();
     });
-    call.element.addEventListener("input", () => this.keep());
+    call.element.addEventListener("input", () => this.changed());
     this.calls.push(call);
     this.list.append(call.element);
     if (focus) call.element.querySelector("textarea, input, select")?.focus();
@@ -153,7 +193,128 @@ export class Composer {
         return { name: one.name, json: "{}" };
       }
     });
-    write(this.key, { text: this.text.value, calls });
+    keepDraft(this.key, { text: this.text.value, calls, reasoning: this.reasoning.value, finish: this.finish.value });
+  }
+
+  changed() {
+    this.keep();
+    this.drawPreview();
+    clearTimeout(this.checking);
+    this.checking = setTimeout(() => this.check(), CHECK_MS);
+  }
+
+  drawPreview() {
+    if (!this.preview.hidden) this.preview.replaceChildren(...rendered(this.text.value || "_Nothing yet._"));
+  }
+
+  // Ask the proxy whether this would do, where there is something to be wrong.
+  async check() {
+    const { subject, text, fits } = this;
+    const form = subject.request ? subject.request.format : subject.format;
+    const number = ++this.checked;
+    if (!(form || this.calls.length || text.value.startsWith("/")) || !(text.value.trim() || this.calls.length)) {
+      fits.textContent = "";
+      return;
+    }
+    let why = "";
+    try {
+      const calls = this.calls.map((one) => ({ name: one.name, arguments: one.read() }));
+      why = (await act("check", { session: this.session.session, prompt: subject.prompt, text: text.value, calls })).why;
+    } catch (error) {
+      if (!(error instanceof Problem)) return; // it is over, or the proxy is away: sending says so
+      why = error.message;
+    }
+    if (number !== this.checked || fits !== this.fits) return;
+    fits.textContent = why || (form ? "It is what the app asked for." : "The app can take this.");
+    fits.classList.toggle("wrong", Boolean(why));
+  }
+
+  drawSnippets() {
+    const pick = make("select", { "aria-label": "Snippets" });
+    const fill = () =>
+      pick.replaceChildren(
+        make("option", { value: "" }, "Snippets\u2026"),
+        ...snippets().map((one) => make("option", { value: `+${one.name}` }, one.name)),
+        make("option", { value: "save" }, "Save this text\u2026"),
+        ...(snippets().length ? [make("option", { value: "remove" }, "Remove one\u2026")] : []),
+      );
+    fill();
+    pick.addEventListener("change", () => {
+      const value = pick.value;
+      pick.value = "";
+      if (value.startsWith("+")) this.write(snippets().find((one) => one.name === value.slice(1))?.text ?? "");
+      else if (value === "save" && this.text.value.trim()) {
+        const name = prompt("Name of the snippet", this.text.value.trim().slice(0, 30));
+        if (name?.trim()) keepSnippet(name.trim(), this.text.value);
+      } else if (value === "remove") {
+        const name = prompt(`Which one? ${snippets().map((one) => one.name).join(", ")}`);
+        if (name?.trim()) forgetSnippet(name.trim());
+      }
+      fill();
+    });
+    return pick;
+  }
+
+  // Put words where the cursor is.
+  write(words) {
+    this.text.setRangeText(words, this.text.selectionStart, this.text.selectionEnd, "end");
+    this.text.focus();
+    this.changed();
+  }
+
+  // A draft of the real model
+
+  async askDraft() {
+    if (!this.text || this.ask.hidden) return;
+    this.asked = true;
+    this.inserted = this.text.value.trim() ? null : "";
+    try {
+      await act("draft", { session: this.session.session, prompt: this.subject.prompt });
+      this.tellDraft("The real service is asked\u2026", ["Stop", () => this.stopDraft()]);
+    } catch (error) {
+      this.why.textContent = error.message;
+    }
+  }
+
+  stopDraft() {
+    act("stop-draft", { session: this.session.session, prompt: this.subject.prompt }).catch(() => {});
+  }
+
+  // What is known of it by now. It goes into the field as it comes, until somebody writes there.
+  takeDraft(draft) {
+    if (!this.text || draft.prompt !== this.subject.prompt || draft.session !== this.session.session) return;
+    if (this.asked && this.inserted !== null && this.text.value === this.inserted) this.insert(draft.parts, draft.done);
+    if (draft.error) this.tellDraft(`No draft: ${draft.error}`);
+    else if (!draft.done) this.tellDraft("The real service is drafting\u2026", ["Stop", () => this.stopDraft()]);
+    else {
+      this.tellDraft("Drafted by the real service.", [
+        "Put it in again",
+        () => {
+          for (const one of this.calls.splice(0)) one.element.remove();
+          this.insert(draft.parts);
+        },
+      ]);
+    }
+    if (draft.done) this.asked = false;
+  }
+
+  tellDraft(text, [label, deed] = []) {
+    const key = `${text}${label ?? ""}`;
+    if (this.drafting.dataset.told === key) return;
+    this.drafting.dataset.told = key;
+    this.drafting.replaceChildren(text, label ? make("button", { type: "button", class: "quiet", on: { click: deed } }, label) : "");
+  }
+
+  insert(parts, done = true) {
+    const text = parts.filter((one) => one.kind === "text").map((one) => one.text).join("");
+    this.text.value = this.inserted = text;
+    if (done) {
+      for (const one of parts.filter((it) => it.kind === "call")) {
+        const tool = this.tools.find((known) => known.name === one.name);
+        if (tool) this.addCall(tool, { name: one.name, json: one.arguments }, false);
+      }
+    }
+    this.changed();
   }
 
   tellWriting() {
@@ -174,12 +335,13 @@ export class Composer {
       error.input.focus();
       return;
     }
-    await this.give("answer", { text: this.text.value, calls });
+    await this.give("answer", { text: this.text.value, calls, reasoning: this.reasoning.value, finish: this.finish.value || null });
   }
 
   async fail(value) {
     const message = this.text.value.trim();
     if (value === "refusal") await this.give("answer", { text: message || "I cannot help with that.", refusal: true });
+    else if (value === "cut") await this.give("cut", { text: this.text.value });
     else await this.give("fail", { status: Number(value), message });
   }
 
@@ -191,7 +353,7 @@ export class Composer {
     this.why.textContent = "";
     try {
       await act(name, { session: this.session.session, prompt: this.subject.prompt, by: this.by(), ...body });
-      forget(key);
+      forgetDraft(key);
       this.deeds.sent();
     } catch (error) {
       if (this.key === key) this.why.textContent = error.message;
@@ -204,40 +366,5 @@ export class Composer {
 
   focus() {
     this.text?.focus();
-  }
-}
-
-// Drafts, the latest of them. Where the browser keeps nothing, they last as long as the page.
-const page = new Map();
-
-function read(key) {
-  try {
-    return JSON.parse(localStorage.getItem(`draft\n${key}`) ?? "null") ?? page.get(key) ?? {};
-  } catch {
-    return page.get(key) ?? {};
-  }
-}
-
-function write(key, value) {
-  page.set(key, value);
-  try {
-    if (!value.text && !value.calls.length) localStorage.removeItem(`draft\n${key}`);
-    else localStorage.setItem(`draft\n${key}`, JSON.stringify({ ...value, at: Date.now() }));
-    const known = Object.keys(localStorage).filter((one) => one.startsWith("draft\n"));
-    if (known.length > KEPT) {
-      const at = (one) => JSON.parse(localStorage.getItem(one) ?? "{}").at ?? 0;
-      localStorage.removeItem(known.sort((one, other) => at(one) - at(other))[0]);
-    }
-  } catch {
-    // full, or switched off
-  }
-}
-
-function forget(key) {
-  page.delete(key);
-  try {
-    localStorage.removeItem(`draft\n${key}`);
-  } catch {
-    // switched off
   }
 }

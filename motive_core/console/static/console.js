@@ -4,6 +4,7 @@ import { act, ask, follow } from "./wire.js";
 import { List } from "./list.js";
 import { View } from "./view.js";
 import { Composer } from "./composer.js";
+import { Notices } from "./notices.js";
 
 const get = (id) => document.getElementById(id);
 const by = get("by");
@@ -33,6 +34,7 @@ const deeds = {
   take: () => deed(() => act("take", { session: open.session }), `You answer ${open?.session} now.`),
   handBack: () => deed(() => act("hand-back", { session: open.session }), `${open?.session} is handed back.`),
   pass: () => deed(() => act("pass", { session: open.session, prompt: composer.subject.prompt }), "The real service answers this call."),
+  shadow: (on) => deed(() => act("shadow", { session: open.session, on }), on ? "The real service is asked, too." : "The real service is not asked any more."),
   look: (prompt) => look({ ...open, prompt, call: "" }),
   back: () => pane("list"),
   sent: () => {
@@ -56,6 +58,8 @@ const list = new List({
 });
 const view = new View({ deeds, clock });
 const composer = new Composer({ deeds, by: () => by.value.trim() });
+
+const notices = new Notices({ button: get("notices"), say: (text) => toast(text) });
 
 async function deed(work, done) {
   if (!open) return;
@@ -137,6 +141,7 @@ async function load() {
   try {
     const told = await list.load();
     if (told?.waiting !== undefined) count(told.waiting);
+    if (told?.sessions) notices.waits(told.sessions);
   } catch {
     // the feed says when the proxy is there again, and then it is asked again
   }
@@ -159,7 +164,9 @@ follow({
   changes(told) {
     skew = told.now - Date.now() / 1000;
     count(told.waiting);
+    notices.waits(told.sessions);
     list.take(told);
+    for (const draft of told.drafts) composer.takeDraft(draft);
     const mine = open && (told.sessions.some((row) => row.session === open.session) || told.calls.some((row) => row.session === open.session));
     if (mine && again === null) {
       again = setTimeout(() => {
@@ -202,6 +209,7 @@ document.addEventListener("keydown", (event) => {
     ArrowUp: down && (() => list.move(-1)),
     t: () => (view.session?.taken ? deeds.handBack() : deeds.take()),
     r: () => composer.focus(),
+    d: () => composer.askDraft(),
     p: () => composer.text && !composer.pass.hidden && deeds.pass(),
     n: () => {
       const row = list.longestWaiting();

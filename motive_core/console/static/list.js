@@ -50,14 +50,13 @@ export class List {
     for (const one of ["sessions", "calls"]) {
       document.getElementById(`show-${one}`).setAttribute("aria-pressed", String(one === kind));
     }
-    this.only.hidden = kind === "calls";
     this.load();
   }
 
   async load(further = false) {
     const number = ++this.asked;
     const words = this.search.value.trim();
-    const query = this.kind === "sessions" ? { words, only: this.only.value } : { words };
+    const query = this.kind === "sessions" ? { words, only: this.only.value } : { words, only: this.only.value };
     if (further) query[this.kind === "sessions" ? "after" : "before"] = this.next;
     const told = await ask(this.kind, query);
     if (number !== this.asked) return null; // another question was asked meanwhile
@@ -78,7 +77,7 @@ export class List {
     if (!this.loaded) return;
     const rows = this.kind === "sessions" ? changes.sessions : changes.calls;
     if (!rows.length) return;
-    const filtered = this.search.value.trim() || (this.kind === "sessions" && this.only.value);
+    const filtered = this.search.value.trim() || this.only.value;
     if (filtered) {
       if (!this.again) this.again = setTimeout(() => ((this.again = null), this.load()), 500);
       return;
@@ -117,7 +116,7 @@ export class List {
     if (focused !== undefined) this.button(focused)?.focus({ preventScroll: true });
     this.more.hidden = this.next === null;
     this.none.hidden = this.rows.size > 0;
-    const sought = this.search.value.trim() || (this.kind === "sessions" && this.only.value);
+    const sought = this.search.value.trim() || this.only.value;
     this.none.textContent = sought ? "Nothing like that." : "No calls yet. Point an app at the proxy: its calls show up here, those that pass, too.";
   }
 

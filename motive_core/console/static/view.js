@@ -4,6 +4,17 @@ import { ask } from "./wire.js";
 import { make, message, part, pretty, size } from "./parts.js";
 import { nameOf, stateOf } from "./list.js";
 
+function meets(session) {
+  return session.answered_by === "pair" || session.answered_by === "review";
+}
+
+function drafted(told) {
+  const words = { draft: "The real service had drafted", shadow: "The real service would have said", review: "The real service had said" };
+  const tags = { same: "span", gone: "del", new: "ins" };
+  const body = told.diff ? [make("div", { class: "text diff" }, ...told.diff.map(([kind, text]) => make(tags[kind], {}, text)))] : told.parts.map(part);
+  return make("details", { class: "part" }, make("summary", {}, words[told.kind] ?? "Drafted"), ...body);
+}
+
 export class View {
   constructor({ deeds, clock }) {
     this.deeds = deeds;
@@ -62,13 +73,16 @@ export class View {
       make(
         "div",
         { class: "deeds" },
-        session.answered_by !== "pair"
+        !meets(session)
           ? ""
           : session.taken
           ? make("button", { type: "button", id: "take", on: { click: () => this.deeds.handBack() } }, "Hand back ", make("kbd", {}, "t"))
           : make("button", { type: "button", id: "take", class: "main", on: { click: () => this.deeds.take() } }, "Take over ", make("kbd", {}, "t")),
+        meets(session) && session.listener === "forward"
+          ? make("button", { type: "button", class: "quiet", "aria-pressed": String(Boolean(session.shadow)), title: "Ask the real service, too, and show what it would have said", on: { click: () => this.deeds.shadow(!session.shadow) } }, session.shadow ? "Shadow on" : "Shadow off")
+          : "",
       ),
-      session.answered_by !== "pair"
+      !meets(session)
         ? make("p", { class: "notice" }, `The route of its calls says "answer: ${session.answered_by}". With "pair" there, you can take over.`)
         : "",
       session.answerer === "other" ? make("p", { class: "notice" }, "Another client answers in this session.") : "",
@@ -175,7 +189,7 @@ export class View {
     const link = (form, label) =>
       make("a", { class: "button", href: `/console/api/transcript?${new URLSearchParams({ session: session.session, form, download: "1" })}`, download: "" }, label);
     return [
-      make("p", { class: "deeds" }, link("markdown", "Markdown"), link("json", "JSON")),
+      make("p", { class: "deeds" }, link("markdown", "Markdown"), link("json", "JSON"), link("jsonl", "Fine-tuning JSONL")),
       ...told.turns.map((turn) =>
         make(
           "article",
@@ -187,6 +201,7 @@ export class View {
             { class: "reply" },
             make("p", { class: "facts" }, [turn.answered_by, turn.took_s === null ? "" : `${turn.took_s.toFixed(1)} s`, turn.error].filter(Boolean).join(" \u00b7 ")),
             ...(turn.answer ?? []).map(part),
+            turn.drafted ? drafted(turn.drafted) : "",
           ),
         ),
       ),
