@@ -19,13 +19,16 @@ from motive_core.answering import Answering
 from motive_core.backends import Backend, MemoryBackend
 from motive_core.background import BackgroundTable
 from motive_core.clients import FORWARDED_HEADER, TrustedProxies, limited_as
-from motive_core.config import Config, Hashed
+from motive_core.config import Config, Hashed, Route
 from motive_core.console import Console, Logins
 from motive_core.content import check_values, decode_body
 from motive_core.dialects import Dialect, ModelInfo, RequestHead, dialect_of
 from motive_core.errors import (
+    ConfigError,
+    ConflictError,
     InternalError,
     MotiveError,
+    NotFoundError,
     PayloadTooLargeError,
     UnavailableError,
 )
@@ -35,6 +38,7 @@ from motive_core.heartbeats import Heartbeats
 from motive_core.incoming import Incoming, new_id, steady_clock
 from motive_core.kept import KeptStore
 from motive_core.ledger import Ledger
+from motive_core.live_routes import LiveRoute, LiveRoutes
 from motive_core.log_lines import LogLine
 from motive_core.metrics import CONTENT_TYPE, Metrics, Source
 from motive_core.operating import Operator
@@ -84,6 +88,7 @@ class Gateway:
         clock: Callable[[], float] | None = None,
         versions: Mapping[str, str] | None = None,
         logins: Logins | None = None,
+        live_routes: LiveRoutes | None = None,
     ) -> None:
         """``versions`` are told by ``/metrics`` beside our own; ``logins`` is who is logged in to the console."""
         self.clock = clock or steady_clock()
@@ -121,6 +126,9 @@ class Gateway:
             self.pair, self.held, clock=self.clock, most_sessions=lambda: self.config.limits.max_sessions
         )
         self.logins = logins or Logins(self.clock)
+        self._live_routes = live_routes or LiveRoutes()
+        self.save_route: Callable[[Route], Config] | None = None
+        """Writes a route into the configuration file, and gives what that is then. Raises ``ConfigError``."""
         self.console = Console(
             self.pair,
             self.operator,
@@ -129,6 +137,7 @@ class Gateway:
             spawn=self.spawn,
             new_id=new_id,
             ask_service=self.answering.draft,
+            routes=self,
         )
         self.ledger.calls = self.console.log
         self.listeners: Callable[[], list[str]] = list
@@ -140,7 +149,8 @@ class Gateway:
         """Take a new configuration. Calls that are held keep the rules that they came with."""
         self.config = config
         self.hosts = HostTable(config)
-        self._router = Router(config)
+        self._live_routes.settle(config.routes)
+        self._route()
         self._background = BackgroundTable(config)
         self._heartbeats = Heartbeats(config)
         self.guard = Guard(config, Hashed.of(self.admin_token), self.logins.admits)
@@ -155,6 +165,42 @@ class Gateway:
         self._proxies = TrustedProxies(config.trusted_proxies)
         self._rates.configure(config.rate_limits)
         self.side.kept.keep_s = config.timing.session_ttl_s
+
+    def _route(self) -> None:
+        live = tuple(one.route for one in self._live_routes.all)
+        self._router = Router(self.config.model_copy(update={"routes": (*live, *self.config.routes)}))
+
+    # Routes that the operator puts in force: see ``console.Routes``
+
+    def live(self) -> tuple[LiveRoute, ...]:
+        """See ``Routes``."""
+        return self._live_routes.all
+
+    def put_live(self, route: Route) -> str:
+        """See ``Routes``."""
+        route_id = new_id()
+        self._live_routes.put(route_id, route)
+        self._route()
+        return route_id
+
+    def drop_live(self, route_id: str) -> bool:
+        """See ``Routes``."""
+        dropped = self._live_routes.drop(route_id)
+        self._route()
+        return dropped
+
+    def save_live(self, route_id: str) -> str:
+        """See ``Routes``."""
+        known = self._live_routes.get(route_id)
+        if known is None:
+            raise NotFoundError("There is no such route (any more).")
+        if self.save_route is None:
+            raise ConflictError("There is no configuration file to write to.", code="no_config")
+        try:
+            self.configure(self.save_route(known.route))
+        except ConfigError as error:
+            raise ConflictError(f"Not saved: {error}.", code="not_saved") from None
+        return known.route.name or ""
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run something in the background: at once up to where it first waits, as all tasks do under mitmproxy. An
@@ -311,9 +357,7 @@ class Gateway:
                 port.pass_through(decision.service, body)
                 self.ledger.passed(exchange_id, incoming.listener, dialect, incoming.client_host, "pass")
                 session, client = split_model(request.model)[0], incoming.client_host
-                self.console.log.passed(
-                    exchange_id, session, head=head, client=client, listener=incoming.listener, request=request
-                )
+                self.console.log.passed(exchange_id, session, facts, client=client)
                 return None
             case Answer():
                 incoming.caller.check(decision.session)
@@ -340,7 +384,9 @@ class Gateway:
             keep=lambda request, reply: self.side.kept.add(request, reply, credential, came),
             continues=continues,
         )
-        self.console.log.arrived(exchange, decision.role, can_pass=decision.rules.can_pass, answered_by=decision.source)
+        self.console.log.arrived(
+            exchange, facts, decision.role, can_pass=decision.rules.can_pass, answered_by=decision.source
+        )
         if not await self._is_background(exchange, decision):
             if decision.source not in CLIENTS_ANSWER:
                 self._keep_alive(exchange, decision)

@@ -53,7 +53,7 @@ LAYERS: Final[tuple[frozenset[str], ...]] = (
             "motive_core.rate_limits",
         }
     ),
-    frozenset({"motive_core.access", "motive_core.holder"}),
+    frozenset({"motive_core.access", "motive_core.holder", "motive_core.live_routes"}),
     frozenset(
         {
             "motive_core.pairing",

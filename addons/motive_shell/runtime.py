@@ -33,7 +33,7 @@ from motive_shell.exposure import why_exposed
 from motive_shell.holds import Holds
 from motive_shell.logs import apply_logging
 from motive_shell.services import Services
-from motive_shell.store import open_logins, open_store
+from motive_shell.store import open_live_routes, open_logins, open_store
 from motive_shell.uploads import UploadGuard
 
 logger = logging.getLogger(__name__)
@@ -66,7 +66,9 @@ class Runtime:
             clock=clock,
             versions={"mitmproxy": version.VERSION},
             logins=open_logins(self.config_file.config, options.mode, env, clock),
+            live_routes=open_live_routes(self.config_file.config, options.mode, env),
         )
+        self.gateway.save_route = self.config_file.save
         self.streams = Streams(self.gateway.clock)
         self.origin = OriginServer(self._make_app, self.streams)
         self.holds = Holds(self.gateway)

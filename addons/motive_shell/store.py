@@ -16,6 +16,7 @@ from motive_core.access import LOGIN_COOKIE
 from motive_core.backends import SqliteStore, open_sqlite
 from motive_core.config import Config
 from motive_core.console import Logins
+from motive_core.live_routes import LiveRoutes
 
 _ANY_PORT: Final = "any"
 
@@ -34,6 +35,11 @@ def open_logins(config: Config, modes: Sequence[str], env: Mapping[str, str], cl
     """Who is logged in to the console: beside the store, if there is one."""
     path = None if config.store.kind == "memory" else _path(config, modes, env).with_suffix(".logins.json")
     return Logins(clock, path, f"{LOGIN_COOKIE}_{_port_of(modes)}")
+
+
+def open_live_routes(config: Config, modes: Sequence[str], env: Mapping[str, str]) -> LiveRoutes:
+    """The routes that the operator put in force: beside the store, if there is one."""
+    return LiveRoutes(None if config.store.kind == "memory" else _path(config, modes, env).with_suffix(".routes.json"))
 
 
 def _path(config: Config, modes: Sequence[str], env: Mapping[str, str]) -> Path:

@@ -9,6 +9,7 @@ from motive_core.config.hashed import Hashed
 from motive_core.config.heartbeats import HeartbeatClient
 from motive_core.config.loading import load_config
 from motive_core.config.models import DEFAULT_CONFIG_NAME, Background, BackgroundMatch, Config, Limits, Match, Route
+from motive_core.config.saving import route_as_tree, save_route, with_route
 from motive_core.settings.patterns import (
     CAPTURED_CHARACTERS,
     MATCHED_CHARACTERS,
@@ -44,6 +45,9 @@ __all__ = [
     "glob_regex",
     "load_config",
     "normal_host",
+    "route_as_tree",
+    "save_route",
     "split_host",
     "visible",
+    "with_route",
 ]

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from motive_core.config.loading import load_config
-from motive_core.config.models import Config
+from motive_core.config.models import Config, Route
+from motive_core.config.saving import save_route
 from motive_core.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -73,6 +74,15 @@ class ConfigFile:
                 logger.warning("configuration: a change of %s takes effect at the next start", setting)
         self.config = config
         return config
+
+    def save(self, route: Route) -> Config:
+        """Write a route into the file, as its first: the configuration with it is then the one in force. Raises
+        ``ConfigError``."""
+        if self._path is None:
+            raise ConfigError("the configuration", "has no file to write to: start with one (--set motive_config=FILE)")
+        save_route(self._path, route, self._env, self._dotenv)
+        self.poll()
+        return self.config
 
     def _look(self) -> tuple[_Stamp, _Stamp]:
         return _stamp(self._path), _stamp(self._dotenv)

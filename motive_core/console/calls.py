@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final, Literal
 
 from motive_core.console.feed import Feed
-from motive_core.dialects import RequestHead
 from motive_core.exchange import Exchange, Listener
 from motive_core.ir import ChatRequest, Reply, TextPart
 from motive_core.part_sizes import bytes_of
+from motive_core.routing import NAMING_HEADERS, CallFacts
 from motive_core.session import Arrive, Command, Event, Role, Session
 
 type CallState = Literal["held", "answered", "noticed", "failed", "passed", "gone"]
@@ -62,6 +62,8 @@ class CallRecord:
     request: ChatRequest | None
     size_bytes: int
     """What its words took as they came."""
+    facts: CallFacts | None
+    """What routes decide by, of its headers those that name the agent; kept for as long as ``request`` is."""
     state: CallState = "held"
     source: str = "pair"
     role: Role | None = None
@@ -110,15 +112,15 @@ class CallLog:
 
     # What happens to calls
 
-    def arrived(self, exchange: Exchange, role: Role | None, *, can_pass: bool, answered_by: str = "pair") -> None:
+    def arrived(
+        self, exchange: Exchange, facts: CallFacts, role: Role | None, *, can_pass: bool, answered_by: str = "pair"
+    ) -> None:
         """A call has come, and somebody is to answer it: ``answered_by`` is what its route says."""
         record = self._record(
             exchange.exchange,
             exchange.session,
-            head=exchange.head,
+            facts,
             client=exchange.client_host,
-            listener=exchange.listener,
-            request=exchange.request,
             at=exchange.arrived_at,
             can_pass=can_pass,
             answered_by=answered_by,
@@ -126,18 +128,14 @@ class CallLog:
         record.role = role
         self._add(record)
 
-    def passed(
-        self, call: str, session: str, *, head: RequestHead, client: str, listener: Listener, request: ChatRequest
-    ) -> None:
+    def passed(self, call: str, session: str, facts: CallFacts, *, client: str) -> None:
         """A call has come, and went on to its real service at once."""
         at = self._clock()
         record = self._record(
             call,
             session,
-            head=head,
+            facts,
             client=client,
-            listener=listener,
-            request=request,
             at=at,
             can_pass=True,
             answered_by="pass",
@@ -226,24 +224,24 @@ class CallLog:
         self,
         call: str,
         session: str,
+        facts: CallFacts,
         *,
-        head: RequestHead,
         client: str,
-        listener: Listener,
-        request: ChatRequest,
         at: float,
         can_pass: bool,
         answered_by: str,
     ) -> CallRecord:
         self._number += 1
-        app = head.headers.get("user-agent", "")[:_APP_CHARACTERS]
+        request, headers = facts.request, facts.headers
+        app = headers.get("user-agent", "")[:_APP_CHARACTERS]
+        naming = {name: headers[name] for name in NAMING_HEADERS if name in headers}
         return CallRecord(
             call,
             self._number,
             session,
             app,
             client,
-            listener,
+            facts.listener,
             request.dialect,
             request.model,
             request.stream,
@@ -253,6 +251,7 @@ class CallLog:
             answered_by,
             request,
             len(request.raw),
+            replace(facts, headers=naming),
         )
 
     def _add(self, record: CallRecord) -> None:
@@ -286,7 +285,7 @@ class CallLog:
         while self._kept_bytes > _KEPT_BYTES or len(self._with_request) > self._most_requests:
             record = self._with_request.popleft()
             self._kept_bytes -= record.size_bytes
-            record.request = record.said = record.drafted = None
+            record.request = record.said = record.drafted = record.facts = None
 
     def _changed(self, record: CallRecord) -> None:
         self._feed.touch("call", record.call)

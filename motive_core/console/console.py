@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
+from motive_core.console.agents import Agents, Routes
 from motive_core.console.calls import CallLog
 from motive_core.console.feed import Feed
 from motive_core.console.inbox import Inbox, id_of
@@ -82,6 +83,7 @@ class Console:
         spawn: Spawn,
         new_id: Callable[[], str],
         ask_service: AskService,
+        routes: Routes,
     ) -> None:
         self._pairing = pairing
         self._operator = operator
@@ -94,6 +96,7 @@ class Console:
             operator, pairing, clock=clock, spawn=spawn, changed=lambda name: self.feed.touch("session", name)
         )
         self.inbox = Inbox(self.log, pairing, held, clock)
+        self.agents = Agents(self.log, routes, self.presence)
         self.suggestions = Suggestions(
             ask_service,
             clock=clock,

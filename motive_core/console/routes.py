@@ -160,6 +160,8 @@ class _Asked:
             "call": self.call,
             "raw": self.raw,
             "transcript": self.transcript,
+            "proposals": self.proposals,
+            "routes": self.routes,
         }
         self.deeds: dict[str, _Ask] = {
             "take": self.take,
@@ -170,6 +172,10 @@ class _Asked:
             "fail": self.fail,
             "pass": self.pass_on,
             "writing": self.writing,
+            "caught": self.caught,
+            "put-route": self.put_route,
+            "drop-route": self.drop_route,
+            "save-route": self.save_route,
             "draft": self.draft,
             "stop-draft": self.stop_draft,
             "shadow": self.shadow,
@@ -277,6 +283,33 @@ class _Asked:
         body = await _body_of(request)
         await self._console.pass_on(_text(body, "session"), _text(body, "prompt"))
         return {}
+
+    async def proposals(self, request: Request) -> dict[str, Any]:
+        """Routes that would take the calls of an agent."""
+        return {"proposals": self._console.agents.proposals(request.query_params.get("call", ""))}
+
+    async def routes(self, _: Request) -> dict[str, Any]:
+        """The routes that were put in force here."""
+        return {"routes": self._console.agents.routes()}
+
+    async def caught(self, request: Request) -> dict[str, Any]:
+        """Calls that a match would have taken."""
+        return self._console.agents.caught(_object(await _body_of(request), "match"))
+
+    async def put_route(self, request: Request) -> dict[str, Any]:
+        """Answer an agent from now on."""
+        body = await _body_of(request)
+        session, answer = _text(body, "session"), _text(body, "answer", "pair")
+        return await self._console.agents.put(_object(body, "match"), session, answer)
+
+    async def drop_route(self, request: Request) -> dict[str, Any]:
+        """Do so no longer."""
+        self._console.agents.drop(_text(await _body_of(request), "id"))
+        return {}
+
+    async def save_route(self, request: Request) -> dict[str, Any]:
+        """Write it into the configuration file."""
+        return {"saved": self._console.agents.save(_text(await _body_of(request), "id"))}
 
     async def draft(self, request: Request) -> dict[str, Any]:
         """Ask the real service for a draft."""
@@ -397,6 +430,13 @@ def _written(body: Mapping[str, Any]) -> Written:
         _text(body, "reasoning", ""),
         finish,
     )
+
+
+def _object(body: Mapping[str, Any], name: str) -> dict[str, Any]:
+    value = body.get(name)
+    if not isinstance(value, dict):
+        raise BadRequestError(f"{name} must be an object.", param=name)
+    return value
 
 
 def _number(text: str | None) -> int | None:
