@@ -226,6 +226,7 @@ class _Asked:
     async def transcript(self, request: Request) -> Response:
         """A session to keep."""
         query = request.query_params
+        await self._console.compare(query.get("session", ""))
         form, told = self._console.transcript(query.get("session", ""), query.get("form", "json"))
         if form == "markdown":
             body, kind = told.encode("utf-8", "replace"), "text/markdown; charset=utf-8"
@@ -429,6 +430,7 @@ def _written(body: Mapping[str, Any]) -> Written:
         body.get("refusal") is True,
         _text(body, "reasoning", ""),
         finish,
+        body.get("from_draft") is True,
     )
 
 
