@@ -178,8 +178,11 @@ class Console:
             await self._give(session, prompt, self._read(session, prompt, written), by)
 
     async def check(self, session: str, prompt_id: str, written: Written) -> str:
-        """Why this could not be sent as it is, empty if it could. Raises ``ConflictError``."""
-        prompt = await self._open(session, prompt_id)
+        """Why this could not be sent as it is, empty if it could, or if it is too late for anything."""
+        try:
+            prompt = await self._open(session, prompt_id)
+        except ConflictError:
+            return ""
         words = (TextPart(written.text),)
         if not written.calls and not written.refusal and self._pairing.commands.wish(words) != "say":
             return ""

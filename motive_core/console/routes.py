@@ -27,7 +27,19 @@ from motive_core.origin.app import LOGIN_HEADER, RANK_HEADER
 
 logger = logging.getLogger(__name__)
 
-_SCRIPTS: Final = ("console", "list", "view", "parts", "composer", "form", "kept", "markdown", "notices", "wire")
+_SCRIPTS: Final = (
+    "agents",
+    "console",
+    "list",
+    "view",
+    "parts",
+    "composer",
+    "form",
+    "kept",
+    "markdown",
+    "notices",
+    "wire",
+)
 _STATIC: Final = {"console.css": "text/css", "login.js": "text/javascript"} | {
     f"{name}.js": "text/javascript" for name in _SCRIPTS
 }

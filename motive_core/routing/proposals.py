@@ -80,4 +80,4 @@ def _named(text: str) -> str:
     name = _NO_NAME.sub("-", text[: 2 * _NAME_CHARACTERS]).strip("-.").lower()
     if len(name) > _NAME_CHARACTERS:
         name = name[:_NAME_CHARACTERS].rpartition("-")[0] or name[:_NAME_CHARACTERS]
-    return name or "agent"
+    return name.rstrip("-.") or "agent"

@@ -80,7 +80,7 @@ export class Composer {
       this.changed();
       this.tellWriting();
     });
-    this.preview = make("div", { class: "preview md", hidden: true, "aria-label": "Preview" });
+    this.preview = make("div", { class: "preview md", hidden: true, tabindex: "0", role: "region", "aria-label": "Preview" });
     this.fits = make("p", { class: "fits", role: "status" });
     this.drafting = make("p", { class: "drafting", role: "status" });
     this.reasoning = make("textarea", { id: "reasoning", rows: "3", "aria-label": "Reasoning", placeholder: "What the model thinks before it answers" });
@@ -210,6 +210,7 @@ export class Composer {
   // Ask the proxy whether this would do, where there is something to be wrong.
   async check() {
     const { subject, text, fits } = this;
+    if (!text) return;
     const form = subject.request ? subject.request.format : subject.format;
     const number = ++this.checked;
     if (!(form || this.calls.length || text.value.startsWith("/")) || !(text.value.trim() || this.calls.length)) {
@@ -347,6 +348,7 @@ export class Composer {
 
   async give(name, body) {
     if (this.sending) return;
+    clearTimeout(this.checking);
     const { key } = this;
     this.sending = true;
     this.update();

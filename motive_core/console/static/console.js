@@ -4,6 +4,7 @@ import { act, ask, follow } from "./wire.js";
 import { List } from "./list.js";
 import { View } from "./view.js";
 import { Composer } from "./composer.js";
+import { Agents } from "./agents.js";
 import { Notices } from "./notices.js";
 
 const get = (id) => document.getElementById(id);
@@ -35,6 +36,7 @@ const deeds = {
   handBack: () => deed(() => act("hand-back", { session: open.session }), `${open?.session} is handed back.`),
   pass: () => deed(() => act("pass", { session: open.session, prompt: composer.subject.prompt }), "The real service answers this call."),
   shadow: (on) => deed(() => act("shadow", { session: open.session, on }), on ? "The real service is asked, too." : "The real service is not asked any more."),
+  fromNowOn: (call) => agents.propose(call),
   look: (prompt) => look({ ...open, prompt, call: "" }),
   back: () => pane("list"),
   sent: () => {
@@ -59,6 +61,11 @@ const list = new List({
 const view = new View({ deeds, clock });
 const composer = new Composer({ deeds, by: () => by.value.trim() });
 
+const agents = new Agents({
+  clock,
+  said: (text) => toast(text),
+  opened: (session) => look({ session, prompt: "", call: "" }),
+});
 const notices = new Notices({ button: get("notices"), say: (text) => toast(text) });
 
 async function deed(work, done) {
@@ -190,7 +197,7 @@ document.addEventListener("keydown", (event) => {
     composer.submit();
     return;
   }
-  if (event.ctrlKey || event.metaKey || event.altKey || get("keys").open) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
   const field = event.target.closest?.("input, textarea, select");
   if (event.key === "Escape") {
     if (field) field.blur();

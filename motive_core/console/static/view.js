@@ -78,6 +78,9 @@ export class View {
           : session.taken
           ? make("button", { type: "button", id: "take", on: { click: () => this.deeds.handBack() } }, "Hand back ", make("kbd", {}, "t"))
           : make("button", { type: "button", id: "take", class: "main", on: { click: () => this.deeds.take() } }, "Take over ", make("kbd", {}, "t")),
+        session.listener === "forward" && subject?.call && subject.role !== "answerer"
+          ? make("button", { type: "button", id: "from-now-on", on: { click: () => this.deeds.fromNowOn(subject.call) } }, "Answer this agent from now on\u2026")
+          : "",
         meets(session) && session.listener === "forward"
           ? make("button", { type: "button", class: "quiet", "aria-pressed": String(Boolean(session.shadow)), title: "Ask the real service, too, and show what it would have said", on: { click: () => this.deeds.shadow(!session.shadow) } }, session.shadow ? "Shadow on" : "Shadow off")
           : "",
