@@ -162,6 +162,8 @@ class Console:
         take the answer."""
         words = (TextPart(written.text),)
         wish = self._pairing.commands.wish(words) if not written.calls and not written.refusal else "say"
+        if written.from_draft and self._is_drafts(session, prompt_id, written.text):
+            wish = "say"  # the model's words, whatever they look like
         match wish:
             case "help":
                 state = await self._pairing.state(session)
@@ -251,10 +253,12 @@ class Console:
         return {
             "session": session,
             "prompt": prompt_id,
+            "began_at": made.began_at,
             "parts": reply_as_json(said),
             "text": self._pairing.commands.text_of(said),
             "done": made.done,
-            "error": made.why,
+            "stopped": made.stopped,
+            "error": "" if made.stopped else made.why,
             "status": made.status,
         }
 
@@ -350,6 +354,10 @@ class Console:
         while len(self._answered) > _ANSWERS:
             del self._answered[next(iter(self._answered))]
         self._writing.pop((session, id_of(prompt)), None)
+
+    def _is_drafts(self, session: str, prompt_id: str, text: str) -> bool:
+        made = self.suggestions.get((session, prompt_id))
+        return made is not None and made.base is not None and self._pairing.commands.leaves(made.base, text)
 
     def _base_of(self, session: str, prompt: Prompt) -> Reply | None:
         """What the real service said to a prompt, as far as a person may have seen it."""

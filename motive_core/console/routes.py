@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 _SCRIPTS: Final = (
     "agents",
     "console",
+    "drafts",
     "list",
     "view",
     "parts",
@@ -327,8 +328,9 @@ class _Asked:
     async def draft(self, request: Request) -> dict[str, Any]:
         """Ask the real service for a draft."""
         body = await _body_of(request)
-        await self._console.draft(_text(body, "session"), _text(body, "prompt"))
-        return {}
+        session, prompt = _text(body, "session"), _text(body, "prompt")
+        await self._console.draft(session, prompt)
+        return self._console.draft_as_json(session, prompt) or {}
 
     async def stop_draft(self, request: Request) -> dict[str, Any]:
         """Have no more of it."""

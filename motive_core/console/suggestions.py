@@ -77,6 +77,7 @@ class Suggestion:
     """Whether somebody answered the prompt meanwhile."""
     done: bool = False
     why: str = ""
+    stopped: bool = False
     status: int | None = None
     task: asyncio.Task[None] | None = None
     timer: asyncio.TimerHandle | None = None
@@ -200,7 +201,7 @@ class Suggestions:
             logger.exception("a draft could not be made exchange=%s", exchange.exchange)
             self._fail(made, exchange, InternalError("The draft could not be made; the log has the reason."))
         except asyncio.CancelledError:
-            made.why = "It was stopped."
+            made.why, made.stopped = "It was stopped.", True
             raise
         finally:
             self._end(key, made)

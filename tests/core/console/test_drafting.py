@@ -118,7 +118,7 @@ class TestWhatIsKnown:
         console.stop_draft("npc", prompt)
         await settled()
         assert service.closed == 1
-        assert words(console, prompt) == ([{"kind": "text", "text": "Hello"}], True, "It was stopped.")
+        assert words(console, prompt) == ([{"kind": "text", "text": "Hello"}], True, "")
         await console.answer("npc", prompt, Written("Hello!"), "Ann")
         assert held.told == ["respond"]
         drafted = (await told(app))["drafted"]
