@@ -67,7 +67,7 @@ class Agents:
                 "session": one.session,
                 **self._caught(one.match.model_dump(mode="json", exclude_defaults=True)),
             }
-            for one in propose(record.facts)
+            for one in propose(record.facts, [known.facts for known in self._known() if known.facts is not None])
         ]
 
     def caught(self, match: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,7 +76,7 @@ class Agents:
 
     def _caught(self, match: Mapping[str, Any]) -> dict[str, Any]:
         route = _route({"match": match})
-        known = [one for one in self._log.latest(None, _LOOKED_AT, _has_facts) if one.facts is not None]
+        known = self._known()
         taken = takes(route.match, [one.facts for one in known if one.facts is not None])
         found = [record for record, is_taken in zip(known, taken, strict=True) if is_taken]
         return {
@@ -84,6 +84,10 @@ class Agents:
             "caught_count": len(found),
             "looked_at": len(known),
         }
+
+    def _known(self) -> list[CallRecord]:
+        """The latest calls of apps of which enough is kept."""
+        return [one for one in self._log.latest(None, _LOOKED_AT, _has_facts) if one.facts is not None]
 
     def routes(self) -> list[dict[str, Any]]:
         """The routes that were put in force here."""

@@ -74,6 +74,7 @@ class TestProposals:
             ("its user-agent header", 6, 6),
             ("its key", 6, 6),
             ("its model", 6, 6),
+            ("its address", 6, 6),
         ]
         assert told[0]["match"] == {
             "listener": "forward",
@@ -82,6 +83,16 @@ class TestProposals:
         }
         assert told[0]["session"] == "you-are-grok-the-troll.-you-guard-a"
         assert [row["title"] for row in told[0]["caught"]] == ["t2", "t1", "t0"]
+
+    async def test_by_what_other_agents_are_not_told(self, gateway: Gateway, console: Console) -> None:
+        app = agent(gateway)
+        for role in ("narrator", "troll"):
+            await app.ask(f"You play a role.\nYou are the {role}.", "hello")
+        told = console.agents.proposals(latest(console))
+        assert [(one["label"], one["session"], one["caught_count"]) for one in told[:2]] == [
+            ("a line of its system prompt", "you-are-the-troll", 1),
+            ("its system prompt", "you-play-a-role", 2),
+        ]
 
     async def test_no_secret_is_kept_or_told(self, gateway: Gateway, console: Console) -> None:
         await passed(gateway)
