@@ -135,4 +135,4 @@ def _route(tree: Mapping[str, Any]) -> Route:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
-        raise BadRequestError(f"{where}: {first['msg']}", param=where) from None
+        raise BadRequestError(f"{where}: {first['msg'].removeprefix('Value error, ')}", param=where) from None

@@ -143,8 +143,9 @@ class TestInForce:
     async def test_what_is_wrong_is_said_and_nothing_changes(
         self, gateway: Gateway, console: Console, match: dict[str, Any], session: str, answer: str
     ) -> None:
-        with pytest.raises(BadRequestError):
+        with pytest.raises(BadRequestError) as raised:
             await console.agents.put(match, session, answer)
+        assert not raised.value.message.count("Value error")
         assert gateway.live() == ()
 
     async def test_where_the_session_cannot_be_taken_nothing_changes(self, gateway: Gateway, console: Console) -> None:
