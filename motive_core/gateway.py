@@ -11,7 +11,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final
 
 from motive_core.access import INTERNAL_HOST, Guard
@@ -19,11 +19,12 @@ from motive_core.answering import Answering
 from motive_core.backends import Backend, MemoryBackend
 from motive_core.background import BackgroundTable
 from motive_core.clients import FORWARDED_HEADER, TrustedProxies, limited_as
-from motive_core.config import Config, Hashed, Route
+from motive_core.config import Config, Hashed, Route, check_route
 from motive_core.console import Console, Logins
 from motive_core.content import check_values, decode_body
 from motive_core.dialects import Dialect, ModelInfo, RequestHead, dialect_of
 from motive_core.errors import (
+    BadRequestError,
     ConfigError,
     ConflictError,
     InternalError,
@@ -127,8 +128,9 @@ class Gateway:
         )
         self.logins = logins or Logins(self.clock)
         self._live_routes = live_routes or LiveRoutes()
-        self.save_route: Callable[[Route], Config] | None = None
-        """Writes a route into the configuration file, and gives what that is then. Raises ``ConfigError``."""
+        self.save_route: Callable[[Route, Sequence[Route]], str] | None = None
+        """Writes a route into the configuration file, as its first or behind others of it, and has that in force when
+        it returns. Gives the file's name. Raises ``ConfigError``."""
         self.console = Console(
             self.pair,
             self.operator,
@@ -167,7 +169,7 @@ class Gateway:
         self.side.kept.keep_s = config.timing.session_ttl_s
 
     def _route(self) -> None:
-        live = tuple(one.route for one in self._live_routes.all)
+        live = self._live_routes.in_force(self.config)
         self._router = Router(self.config.model_copy(update={"routes": (*live, *self.config.routes)}))
 
     # Routes that the operator puts in force: see ``console.Routes``
@@ -178,8 +180,11 @@ class Gateway:
 
     def put_live(self, route: Route) -> str:
         """See ``Routes``."""
-        route_id = new_id()
-        self._live_routes.put(route_id, route)
+        try:
+            check_route(self.config, route)
+        except ConfigError as error:
+            raise BadRequestError(f"{error.where}: {error.why}", param=error.where) from None
+        route_id = self._live_routes.put(new_id(), route)
         self._route()
         return route_id
 
@@ -197,10 +202,9 @@ class Gateway:
         if self.save_route is None:
             raise ConflictError("There is no configuration file to write to.", code="no_config")
         try:
-            self.configure(self.save_route(known.route))
+            return self.save_route(known.route, self._live_routes.before(route_id))
         except ConfigError as error:
             raise ConflictError(f"Not saved: {error}.", code="not_saved") from None
-        return known.route.name or ""
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run something in the background: at once up to where it first waits, as all tasks do under mitmproxy. An

@@ -12,8 +12,9 @@ from typing import Final
 
 from motive_core.errors import BadRequestError, ConflictError
 from motive_core.exchange import Exchange
+from motive_core.fit import wants_json
 from motive_core.ir import Tool
-from motive_core.pairing import HeldCalls, Pairing, send
+from motive_core.pairing import HeldCalls, LiveAnswer, Pairing, send
 from motive_core.part_sizes import bytes_of
 from motive_core.relay import CommandError, called, failed, said
 from motive_core.routing import session_id
@@ -126,6 +127,19 @@ class Operator:
         if after is not None and waits(after):
             raise OperatorError("the session keeps as much as it may, and has no room for so long an answer")
         raise OperatorError("this call does not wait any more")
+
+    async def speak(self, session: str, prompt: Prompt, by: str = OPERATOR) -> LiveAnswer:
+        """Begin an answer to a prompt that is said while it is written."""
+        if wants_json(prompt.terms.response_format):
+            raise OperatorError("the app wants JSON, which can be checked only when it is whole")
+        for one in [one for live in prompt.calls if (one := self._held.get(live.call)) is not None]:
+            _take(one, by)
+        live = await self._pair.speak(session, prompt.prompt)
+        after = await self._state_of(session, prompt)
+        if after is None or after.answer is None or not after.answer.live:
+            live.end()
+            raise OperatorError("this call does not wait any more")
+        return live
 
     async def let_prompt_pass(self, session: str, prompt: Prompt) -> None:
         """Let the real service answer a prompt, or its draft go as it is, if it has one."""

@@ -11,7 +11,7 @@ import gc
 import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 from weakref import WeakKeyDictionary
@@ -21,7 +21,7 @@ from mitmproxy.master import Master
 from mitmproxy.options import Options
 from starlette.applications import Starlette
 
-from motive_core.config import Config, ConfigFile
+from motive_core.config import Config, ConfigFile, Route
 from motive_core.console import console_routes
 from motive_core.errors import ConfigError
 from motive_core.gateway import Gateway
@@ -68,7 +68,7 @@ class Runtime:
             logins=open_logins(self.config_file.config, options.mode, env, clock),
             live_routes=open_live_routes(self.config_file.config, options.mode, env),
         )
-        self.gateway.save_route = self.config_file.save
+        self.gateway.save_route = self._save_route
         self.streams = Streams(self.gateway.clock)
         self.origin = OriginServer(self._make_app, self.streams)
         self.holds = Holds(self.gateway)
@@ -138,14 +138,22 @@ class Runtime:
         if self._store is not None:
             self._store.close()
 
+    def _take(self, config: Config) -> None:
+        self.gateway.configure(config)
+        apply_logging(config)
+
+    def _save_route(self, route: Route, behind: Sequence[Route]) -> str:
+        """See ``Gateway.save_route``. Whatever else has changed in the file comes into force, too."""
+        self._take(self.config_file.save(route, behind))
+        return str(self.config_file.path)
+
     async def _poll_config(self) -> None:
         while True:
             await asyncio.sleep(_CONFIG_POLL_S)
             try:
                 config = self.config_file.poll()
                 if config is not None:
-                    self.gateway.configure(config)
-                    apply_logging(config)
+                    self._take(config)
                     logger.info("configuration reloaded")
                 self.gateway.health_checks.look()
             except Exception:

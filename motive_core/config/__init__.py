@@ -7,7 +7,7 @@ from motive_core.config.commands import Commands
 from motive_core.config.file import ConfigFile
 from motive_core.config.hashed import Hashed
 from motive_core.config.heartbeats import HeartbeatClient
-from motive_core.config.loading import load_config
+from motive_core.config.loading import check_route, load_config
 from motive_core.config.models import DEFAULT_CONFIG_NAME, Background, BackgroundMatch, Config, Limits, Match, Route
 from motive_core.config.saving import route_as_tree, save_route, with_route
 from motive_core.settings.patterns import (
@@ -18,6 +18,7 @@ from motive_core.settings.patterns import (
     fill,
     glob_regex,
     normal_host,
+    placeholders,
     split_host,
     visible,
 )
@@ -40,11 +41,13 @@ __all__ = [
     "Match",
     "Matcher",
     "Route",
+    "check_route",
     "encodable",
     "fill",
     "glob_regex",
     "load_config",
     "normal_host",
+    "placeholders",
     "route_as_tree",
     "save_route",
     "split_host",

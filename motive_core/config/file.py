@@ -6,8 +6,9 @@ Owns when it is read again. Knows no clock: somebody calls ``poll`` now and then
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from motive_core.config.loading import load_config
 from motive_core.config.models import Config, Route
@@ -26,7 +27,7 @@ class ConfigFile:
 
     def __init__(self, path: Path | None, env: Mapping[str, str], dotenv: Path | None = None) -> None:
         """Read it. Raises ``ConfigError``."""
-        self._path = path
+        self.path: Final = path
         self._env = env
         self._dotenv = dotenv
         self._stamps = self._look()
@@ -46,14 +47,14 @@ class ConfigFile:
         stamps = self._look()
         if stamps == self._stamps and not self._was_empty:
             return None
-        if self._path is not None and stamps[0] is None:
+        if self.path is not None and stamps[0] is None:
             return None  # kept as it was: when the file comes back, its stamp differs
         is_empty = stamps[0] is not None and stamps[0][1] == 0
         if is_empty and stamps != self._stamps:
             self._stamps, self._was_empty = stamps, True
             return None
         try:
-            config = load_config(self._path, self._env, self._dotenv)
+            config = load_config(self.path, self._env, self._dotenv)
             self.check(config)
         except ConfigError as error:
             if self._look() == stamps:
@@ -75,17 +76,17 @@ class ConfigFile:
         self.config = config
         return config
 
-    def save(self, route: Route) -> Config:
-        """Write a route into the file, as its first: the configuration with it is then the one in force. Raises
-        ``ConfigError``."""
-        if self._path is None:
+    def save(self, route: Route, behind: Sequence[Route] = ()) -> Config:
+        """Write a route into the file, as its first, or behind those of ``behind`` that it begins with: the
+        configuration with it is then the one in force. Raises ``ConfigError``, and then the file is as it was."""
+        if self.path is None:
             raise ConfigError("the configuration", "has no file to write to: start with one (--set motive_config=FILE)")
-        save_route(self._path, route, self._env, self._dotenv)
+        save_route(self.path, route, self._env, self._dotenv, behind=behind, check=self.check)
         self.poll()
         return self.config
 
     def _look(self) -> tuple[_Stamp, _Stamp]:
-        return _stamp(self._path), _stamp(self._dotenv)
+        return _stamp(self.path), _stamp(self._dotenv)
 
 
 def _stamp(path: Path | None) -> _Stamp:

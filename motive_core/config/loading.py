@@ -78,6 +78,15 @@ def _dotenv(path: Path | None) -> dict[str, str]:
     return {name: value for name, value in found.items() if value is not None}
 
 
+def check_route(config: Config, route: Route) -> None:
+    """Whether a route could be one of this configuration's. Raises ``ConfigError`` with the setting's path within the
+    route."""
+    try:
+        _check_routes(config.model_copy(update={"routes": (route,)}))
+    except ConfigError as error:
+        raise ConfigError(error.where.removeprefix("routes.0."), error.why) from None
+
+
 def _check_routes(config: Config) -> None:
     """What a route by itself cannot know."""
     for index, route in enumerate(config.routes):

@@ -27,7 +27,7 @@ from motive_core.errors import BadRequestError, ConflictError, MotiveError, NotF
 from motive_core.exchange import Exchange
 from motive_core.ir import FinishReason, Part, ReasoningPart, RefusalPart, Reply, TextPart
 from motive_core.operating import Operator, has_service
-from motive_core.pairing import HeldCalls, Pairing, Spawn
+from motive_core.pairing import HeldCalls, LiveAnswer, Pairing, Spawn
 from motive_core.relay import CommandError, calls_of, checked_tool_call, parts_of, text_digest
 from motive_core.session import CUT, Answer, Command, Event, Failure, Prompt, Session, Terms, waits
 
@@ -73,6 +73,12 @@ class _Given:
     at: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Typed:
+    live: LiveAnswer
+    by: str
+
+
 class Console:
     """See the module. ``clock`` gives seconds that never go back, ``spawn`` runs a coroutine in the background,
     ``new_id`` gives an id for a call."""
@@ -111,6 +117,7 @@ class Console:
         self._shadowed: dict[str, None] = {}
         self._answered: dict[tuple[str, str], _Given] = {}
         self._writing: dict[tuple[str, str], _Given] = {}
+        self._typed: dict[tuple[str, str], _Typed] = {}
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         pairing.watch = self._stepped
 
@@ -199,6 +206,33 @@ class Console:
         async with self._turn(session):
             prompt = await self._open(session, prompt_id)
             await self._give(session, prompt, Answer((), text_digest(text), Failure(CUT, text)), by)
+
+    async def type(self, session: str, prompt_id: str, at: int, text: str, by: str, *, is_all: bool) -> str:
+        """Say the words of an answer as they are written: ``text`` stands at this place of it. What was said already is
+        not said again, and not changed. The first words take the prompt; ``is_all`` ends it. Gives all that was said.
+        Raises as ``answer`` does."""
+        key = (session, prompt_id)
+        async with self._turn(session):
+            typed = self._typed.get(key)
+            if typed is None:
+                prompt = await self._open(session, prompt_id)
+                await self.presence.take(session)
+                live = await self._operator.speak(session, prompt, _named(by))
+                typed = self._typed[key] = _Typed(live, _named(by))
+                while len(self._typed) > _ANSWERS:
+                    del self._typed[next(iter(self._typed))]
+                self._answer_given(key, by)
+            if typed.by != _named(by):
+                raise ConflictError(f"{typed.by} is answering this call.", code="answered")
+            live = typed.live
+            if at > len(live.text):
+                raise ConflictError("Words before these are missing.", code="gap")
+            if not text.startswith(live.text[at : at + len(text)]):
+                raise ConflictError("What was said already cannot be changed.", code="said")
+            live.write(text[len(live.text) - at :])
+            if is_all:
+                live.end()
+            return live.text
 
     async def fail(self, session: str, prompt_id: str, status: int, message: str, by: str) -> None:
         """Answer a prompt with an error of this status. Raises as ``answer`` does."""
@@ -350,10 +384,13 @@ class Console:
     async def _give(self, session: str, prompt: Prompt, answer: Answer, by: str) -> None:
         await self.presence.take(session)
         await self._operator.answer(session, prompt, answer, _named(by))
-        self._answered[session, id_of(prompt)] = _Given(_named(by), self.now)
+        self._answer_given((session, id_of(prompt)), by)
+
+    def _answer_given(self, key: tuple[str, str], by: str) -> None:
+        self._answered[key] = _Given(_named(by), self.now)
         while len(self._answered) > _ANSWERS:
             del self._answered[next(iter(self._answered))]
-        self._writing.pop((session, id_of(prompt)), None)
+        self._writing.pop(key, None)
 
     def _is_drafts(self, session: str, prompt_id: str, text: str) -> bool:
         made = self.suggestions.get((session, prompt_id))

@@ -182,6 +182,7 @@ class _Asked:
             "answer": self.answer,
             "check": self.check,
             "cut": self.cut,
+            "type": self.type,
             "fail": self.fail,
             "pass": self.pass_on,
             "writing": self.writing,
@@ -274,6 +275,16 @@ class _Asked:
         body = await _body_of(request)
         why = await self._console.check(_text(body, "session"), _text(body, "prompt"), _written(body))
         return {"why": why}
+
+    async def type(self, request: Request) -> dict[str, Any]:
+        """Say words as they are written."""
+        body = await _body_of(request)
+        at = body.get("at")
+        if not isinstance(at, int) or at < 0:
+            raise BadRequestError("at must be a number.", param="at")
+        session, prompt, text = _text(body, "session"), _text(body, "prompt"), _text(body, "text", "")
+        is_all = body.get("all") is True
+        return {"said": await self._console.type(session, prompt, at, text, _text(body, "by", ""), is_all=is_all)}
 
     async def cut(self, request: Request) -> dict[str, Any]:
         """End the connection in the middle of a reply."""

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Final, assert_never
 
 from motive_core.backends.base import Backend
@@ -27,18 +28,22 @@ from motive_core.metrics import Metrics
 from motive_core.pairing.arrivals import arrival, makes_prompt, who_is
 from motive_core.pairing.drafting import AskDraft, Drafting
 from motive_core.pairing.held import HeldCalls, Spawn
+from motive_core.pairing.live import LiveAnswer
 from motive_core.pairing.sending import send
 from motive_core.pairing.told import NOTICES, error_for
+from motive_core.part_sizes import bytes_of
 from motive_core.relay import (
     CommandReader,
     Relayed,
     join_of,
     prompt_parts,
     relayed,
+    text_digest,
 )
 from motive_core.routing import Answer as AnswerDecision
 from motive_core.session import (
     CUT,
+    Answer,
     Answered,
     Arrive,
     Close,
@@ -54,6 +59,7 @@ from motive_core.session import (
     PassThrough,
     Released,
     Restarted,
+    Said,
     SendAnswer,
     SendError,
     SendNotice,
@@ -117,6 +123,7 @@ class Pairing:
         self.join_words = join_words
         self.commands = commands
         self.max_sessions = limits.max_sessions
+        self._live: dict[tuple[str, str], LiveAnswer] = {}
         self.watch: Watch = _nobody
 
     def limit(self, limits: Limits) -> None:
@@ -312,6 +319,8 @@ class Pairing:
         for exchange in list(self._held.values()):
             exchange.exit(error)
         self._drafting.stop()
+        for live in list(self._live.values()):
+            live.end()
 
     async def _dispatch(self, session: str, event: Event) -> None:
         while True:
@@ -387,6 +396,8 @@ class Pairing:
                 reply = prompt.draft.reply if prompt.draft is not None else None
                 draft = self.commands.draft(reply, self.join_words) if reply is not None else None
                 return exchange.answer(prompt_parts(prompt.words, prompt.context if context else (), draft))
+            case SendAnswer(_, prompt_id, Answer(live=True)):
+                return self._say_live(exchange, prompt_id)
             case SendAnswer(_, _, answer):
                 if answer.failure is not None and answer.failure.status == CUT:
                     # What is cut on purpose has been told: who tries again asks anew.
@@ -412,6 +423,41 @@ class Pairing:
             case _:
                 assert_never(command)
         return True
+
+    def _say_live(self, exchange: Exchange, prompt_id: str) -> bool:
+        """Let a call hear an answer as it is written; one that does not stream hears the whole of it."""
+        live = self._live.get((exchange.session, prompt_id))
+        if live is None:  # it was being said by a process that is gone
+            return False
+        if exchange.streams:
+            return exchange.relay(live.told_to(exchange))
+
+        async def tell() -> None:
+            answer = await live.whole()
+            if exchange.ending is None:
+                exchange.decided_at = self._clock()
+                send(exchange, answer)
+
+        self._spawn(tell())
+        return True
+
+    async def speak(self, session: str, prompt_id: str) -> LiveAnswer:
+        """Begin an answer that is said while it is written. Whether the prompt took it shows in the session's state."""
+        key = (session, prompt_id)
+        if key in self._live:
+            return self._live[key]
+
+        def ended(answer: Answer) -> None:
+            answer = replace(answer, digest=text_digest(live.text), size_bytes=bytes_of(answer.parts))
+            self._spawn(finish(answer))
+
+        async def finish(answer: Answer) -> None:
+            await self._dispatch(session, Said(prompt_id, answer))
+            self._live.pop(key, None)
+
+        live = self._live[key] = LiveAnswer(ended)
+        await self._dispatch(session, Answered(prompt_id, Answer((), "", live=True)))
+        return live
 
     def pass_on(self, exchange: Exchange) -> None:
         """Let the service answer: with the draft that it made, or else the app's own, or the source that stands for

@@ -177,7 +177,8 @@ class Draft:
             return
         self.provisional = False
         self.send(prompt, answer)
-        self.answered = (*self.answered, answer.digest)[-REMEMBERED:]
+        if not answer.live:
+            self.answered = (*self.answered, answer.digest)[-REMEMBERED:]
         self.turns += 1
 
     def pass_or_fail(

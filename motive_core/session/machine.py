@@ -10,7 +10,7 @@ answerer together with a prompt that it could be shown.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final, assert_never
+from typing import Any, Final, assert_never
 
 from motive_core.session.draft import FRESH, REMEMBERED, Draft
 from motive_core.session.lasting import is_held
@@ -35,6 +35,7 @@ from motive_core.session.state import (
     Prompt,
     Released,
     Restarted,
+    Said,
     Seat,
     SendAnswer,
     SendError,
@@ -80,6 +81,8 @@ class _Step(Draft):
                 self.released(call)
             case Answered(prompt, answer):
                 self.operator_answers(prompt, answer)
+            case Said(prompt, answer):
+                self.operator_has_said(prompt, answer)
             case Passed(prompt):
                 self.operator_passes(prompt)
             case TakenOver(by):
@@ -397,7 +400,11 @@ class _Step(Draft):
         for call in live_calls(self.before):
             self.lost(call, after_delivery=False)
         for prompt in list(self.prompts.values()):
-            if is_held(prompt):
+            if prompt.answer is not None and prompt.answer.live:
+                # Whoever said it is gone, and so are the words: the prompt waits for others.
+                changes: dict[str, Any] = {"answer": None, "outcome": None, "closed_at": 0.0, "delivered": ()}
+                self.set(replace(prompt, orphaned_at=self.now, **changes))
+            elif is_held(prompt):
                 self.set(replace(prompt, orphaned_at=self.now))
 
     def answer_failed(self, prompt: Prompt, call: str) -> None:
@@ -438,6 +445,12 @@ class _Step(Draft):
                 else:
                     self.done(rest, "passed")
                 return
+
+    def operator_has_said(self, prompt_id: str, answer: Answer) -> None:
+        prompt = self.prompts.get(prompt_id)
+        if prompt is not None and prompt.answer is not None and prompt.answer.live:
+            self.set(replace(prompt, answer=answer))
+            self.answered = (*self.answered, answer.digest)[-REMEMBERED:]
 
     def operator_passes(self, prompt_id: str) -> None:
         prompt, owes = self.prompts.get(prompt_id), self.owes

@@ -100,7 +100,8 @@ class Failure:
 class Answer:
     """What the answerer said, as the parts of a reply; or the error that it wants told in the place of one; or a whole
     ``reply``, which has the parts in it, where more than they is known. ``finish`` is why it ends there, if that is
-    not what its parts say. ``size_bytes`` is the memory that it takes, by estimate, as everywhere here."""
+    not what its parts say. ``size_bytes`` is the memory that it takes, by estimate, as everywhere here. ``live``: it is
+    being said, and has no words yet; the whole one comes by ``Said``."""
 
     parts: Words
     digest: str
@@ -108,6 +109,7 @@ class Answer:
     size_bytes: int = 0
     reply: Reply | None = None
     finish: FinishReason | None = None
+    live: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +265,14 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
+class Said:
+    """The answer of this prompt that was live is whole. Without effect if it has none."""
+
+    prompt: str
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
 class Passed:
     """The operator wants the real service to answer this prompt. Without effect where there is none, and if its app is
     away."""
@@ -298,7 +308,19 @@ class Close:
 
 
 type Event = (
-    Arrive | Gone | Delivered | Failed | Released | Answered | Passed | TakenOver | GivenBack | Tick | Restarted | Close
+    Arrive
+    | Gone
+    | Delivered
+    | Failed
+    | Released
+    | Answered
+    | Said
+    | Passed
+    | TakenOver
+    | GivenBack
+    | Tick
+    | Restarted
+    | Close
 )
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.e2e.chromium import CHROMIUM, Browser, Tab, chromium
-from tests.e2e.clients import Link, Talker
+from tests.e2e.clients import Link, Talker, openai_client
 from tests.e2e.conftest import StartProxy
 from tests.e2e.console import browser
 from tests.e2e.proxy import Proxy
@@ -246,6 +248,37 @@ async def test_reasoning_the_end_and_a_cut(tab: Tab, at_meeting: Link, session: 
     )
     with pytest.raises(Exception, match=r"(?i)incomplete|closed|peer|connection"):
         await asked
+
+
+async def test_the_app_hears_words_as_they_are_written(tab: Tab, at_meeting: Link, session: str) -> None:
+    heard, begun = "", asyncio.Event()
+
+    async def listen() -> None:
+        nonlocal heard
+        messages: list[Any] = [{"role": "user", "content": "Tell me."}]
+        async with openai_client(at_meeting) as client:
+            async for chunk in await client.chat.completions.create(model=session, messages=messages, stream=True):
+                heard += (chunk.choices[0].delta.content or "") if chunk.choices else ""
+                if heard == "Once upon a ":
+                    begun.set()
+
+    listening = asyncio.create_task(listen())
+    await opened(tab, session)
+    await tab.until("document.getElementById('text')")
+    await click(tab, "Live off")
+    await tab.press("r")
+    await tab.type("Once upon a ti")
+    async with asyncio.timeout(10):
+        await begun.wait()
+    assert not listening.done()
+    changed = "(it => { it.value = 'Never'; it.dispatchEvent(new Event('input')); })(document.getElementById('text'))"
+    await tab.run(changed)
+    assert await value(tab) == "Once upon a "
+    await tab.type("time.")
+    await tab.press("Enter", ctrl=True)
+    await listening
+    assert heard == "Once upon a time."
+    await tab.until("document.querySelector('.answer .none')")
 
 
 async def test_snippets_and_notices(tab: Tab, own_browser: Browser, at_meeting: Link, session: str) -> None:

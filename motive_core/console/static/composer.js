@@ -36,6 +36,8 @@ export class Composer {
   // Draws anew only if another call is to be answered: what is being written stays.
   show(session, subject) {
     const prompt = subject?.undecided !== undefined ? subject.prompt : "";
+    if (this.live?.out && session?.session === this.session?.session) return; // words of it are out: it stays
+    this.endLive();
     const key = prompt ? `${session.session}\n${prompt}` : session ? `-${session.session}\n${session.taken}` : "";
     this.session = session;
     this.subject = subject;
@@ -69,6 +71,7 @@ export class Composer {
 
   draw() {
     const { subject } = this;
+    this.live = null;
     this.checked = 0;
     this.old = null; // when the draft began that is of no interest any more
     this.latest = null;
@@ -111,6 +114,10 @@ export class Composer {
       fail.value = "";
       if (value) this.fail(value);
     });
+    const streams = subject.request?.stream && !subject.request.format;
+    this.say = make("button", { type: "button", class: "quiet", "aria-pressed": "false", title: "The app hears each word as it is written" }, "Live off");
+    this.say.addEventListener("click", () => this.turnLive());
+    this.say.hidden = !streams;
     this.ask = make("button", { type: "button", on: { click: () => this.askDraft() } }, "Draft ", make("kbd", {}, "d"));
     const look = make("button", { type: "button", class: "quiet", "aria-pressed": "false" }, "Preview");
     look.addEventListener("click", () => {
@@ -129,7 +136,7 @@ export class Composer {
       this.list,
       this.why,
       make("div", { class: "deeds" }, this.send, tools.length ? pick : null, fail, this.pass),
-      make("div", { class: "deeds" }, this.ask, look, this.drawSnippets()),
+      make("div", { class: "deeds" }, this.ask, look, this.say, this.drawSnippets()),
       make("details", { class: "more", open: Boolean(draft.reasoning || draft.finish) }, make("summary", {}, "Reasoning, and why it ends"), this.reasoning, this.finish),
     );
     for (const one of draft.calls ?? []) {
@@ -205,6 +212,7 @@ export class Composer {
   }
 
   changed() {
+    if (this.live) this.sayLive(false);
     this.keep();
     this.drawPreview();
     clearTimeout(this.checking);
@@ -299,7 +307,8 @@ export class Composer {
     if (!this.text || draft.prompt !== this.subject.prompt || draft.session !== this.session.session) return;
     if (draft.began_at === this.old) return;
     this.latest = draft;
-    if (this.inserted !== null && this.text.value === this.inserted) this.insert(draft.text, draft.parts, draft.done);
+    // What the app hears as it is written is for a person to put there.
+    if (!this.live && this.inserted !== null && this.text.value === this.inserted) this.insert(draft.text, draft.parts, draft.done);
     this.showThought(draft.parts);
     if (!draft.done) this.tellDraft("The real service is drafting\u2026", ["Stop", () => this.stopDraft()]);
     else {
@@ -358,8 +367,70 @@ export class Composer {
     act("writing", { session: this.session.session, prompt: this.subject.prompt, by: this.by() }).catch(() => {});
   }
 
+  // Words that the app hears as they are written
+
+  turnLive() {
+    if (this.live?.out) return; // there is no way back
+    this.live = this.live ? null : { out: "", said: "", busy: false };
+    this.say.setAttribute("aria-pressed", String(this.live !== null));
+    this.say.textContent = this.live ? "Live on" : "Live off";
+    this.sayLive(false);
+  }
+
+  // Whole words go out; the last one is held back until the next begins, or all is sent.
+  async sayLive(isAll) {
+    const { live, session, subject } = this;
+    if (!live || live.over) return;
+    const { value } = this.text;
+    if (!value.startsWith(live.out)) {
+      this.text.value = live.out;
+      this.why.textContent = "What the app has heard cannot be changed.";
+      return;
+    }
+    live.all ||= isAll;
+    live.next = live.all ? value : value.slice(0, value.search(/\s\S*$/) + 1);
+    if (live.busy || (live.next.length <= live.said.length && !live.all)) return;
+    live.busy = true;
+    try {
+      while ((live.next.length > live.said.length || live.all) && !live.over) {
+        const [text, all] = [live.next.slice(live.said.length), Boolean(live.all)];
+        live.out = live.next;
+        const told = await act("type", { session: session.session, prompt: subject.prompt, at: live.said.length, text, all, by: this.by() });
+        live.said = told.said;
+        live.over = all;
+      }
+      if (live.over) {
+        forgetDraft(this.key);
+        if (this.live === live) {
+          this.live = null;
+          this.key = "";
+          this.deeds.sent();
+        }
+      }
+    } catch (error) {
+      this.why.textContent = error.message;
+      if (error.status === 409 && !live.said) {
+        live.over = true;
+        this.live = null;
+        this.deeds.late(error.message);
+      }
+    } finally {
+      live.busy = false;
+    }
+  }
+
+  // Somebody went on to another call: what was said is all.
+  endLive() {
+    if (this.live?.out) this.sayLive(true);
+    this.live = null;
+  }
+
   async submit() {
     if (!this.text || this.sending) return;
+    if (this.live && (this.live.out || !this.calls.length)) {
+      await this.sayLive(true);
+      return;
+    }
     let calls;
     try {
       calls = this.calls.map((one) => ({ name: one.name, arguments: one.read() }));

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,14 @@ async def passed(gateway: Gateway) -> Agent:
     return app
 
 
+def saver(gateway: Gateway, file: ConfigFile) -> Callable[[Route, Sequence[Route]], str]:
+    def save(route: Route, behind: Sequence[Route]) -> str:
+        gateway.configure(file.save(route, behind))
+        return str(file.path)
+
+    return save
+
+
 def latest(console: Console) -> str:
     return str(console.inbox.calls()["calls"][0]["call"])
 
@@ -66,6 +74,7 @@ class TestProposals:
             ("its user-agent header", 6, 6),
             ("its key", 6, 6),
             ("its model", 6, 6),
+            ("its address", 6, 6),
         ]
         assert told[0]["match"] == {
             "listener": "forward",
@@ -74,6 +83,16 @@ class TestProposals:
         }
         assert told[0]["session"] == "you-are-grok-the-troll.-you-guard-a"
         assert [row["title"] for row in told[0]["caught"]] == ["t2", "t1", "t0"]
+
+    async def test_by_what_other_agents_are_not_told(self, gateway: Gateway, console: Console) -> None:
+        app = agent(gateway)
+        for role in ("narrator", "troll"):
+            await app.ask(f"You play a role.\nYou are the {role}.", "hello")
+        told = console.agents.proposals(latest(console))
+        assert [(one["label"], one["session"], one["caught_count"]) for one in told[:2]] == [
+            ("a line of its system prompt", "you-are-the-troll", 1),
+            ("its system prompt", "you-play-a-role", 2),
+        ]
 
     async def test_no_secret_is_kept_or_told(self, gateway: Gateway, console: Console) -> None:
         await passed(gateway)
@@ -113,6 +132,10 @@ class TestInForce:
             ({"nothing": "x"}, "x", "pair"),
             ({"system": "("}, "x", "pair"),
             ({"model": "x"}, "", "pair"),
+            ({"model": "x"}, "  ", "pair"),
+            ({"model": "x"}, "a\nb", "pair"),
+            ({"model": "x"}, "s" * 257, "pair"),
+            ({"model": "x", "listener": "reverse"}, "x", "review"),
             ({"model": "x"}, "{none}", "pair"),
             ({"model": "x"}, "x", "pass"),
         ],
@@ -120,9 +143,27 @@ class TestInForce:
     async def test_what_is_wrong_is_said_and_nothing_changes(
         self, gateway: Gateway, console: Console, match: dict[str, Any], session: str, answer: str
     ) -> None:
-        with pytest.raises(BadRequestError):
+        with pytest.raises(BadRequestError) as raised:
             await console.agents.put(match, session, answer)
+        assert not raised.value.message.count("Value error")
         assert gateway.live() == ()
+
+    async def test_where_the_session_cannot_be_taken_nothing_changes(self, gateway: Gateway, console: Console) -> None:
+        known = await console.agents.put({"system": "troll"}, "troll")
+        await gateway.operator.give_back("troll")
+        gateway.configure(config(limits={"max_sessions": 1}))
+        await gateway.operator.take_over("other")
+        for match, session in (({"system": "troll"}, "troll"), ({"system": "x"}, "x")):
+            with pytest.raises(MotiveError, match="too many sessions"):
+                await console.agents.put(match, session)
+        assert [one.id for one in gateway.live()] == [known["id"]]
+
+    async def test_twice_is_once(self, gateway: Gateway, console: Console) -> None:
+        first = await console.agents.put({"system": "troll"}, "troll")
+        other = await console.agents.put({"system": "narrator"}, "narrator")
+        again = await console.agents.put({"system": "troll"}, "troll")
+        assert first == again
+        assert [one.id for one in gateway.live()] == [first["id"], other["id"]]
 
     async def test_outlives_the_process(self, tmp_path: Path) -> None:
         path = tmp_path / "state" / "8000.routes.json"
@@ -132,8 +173,6 @@ class TestInForce:
         second = Gateway(config(), clock=Clock(), live_routes=LiveRoutes(path))
         assert [one.route.session for one in second.live()] == ["troll"]
         second.shut_down()
-        path.write_text("[{]")
-        assert LiveRoutes(path).all == ()
 
 
 class TestSaved:
@@ -142,15 +181,41 @@ class TestSaved:
         path.write_text("# mine\nroutes:\n  - match: {listener: forward}\n    when: joined\n")
         file = ConfigFile(path, {})
         gateway = Gateway(file.config, clock=Clock())
-        gateway.save_route = file.save
+        gateway.save_route = saver(gateway, file)
         app = await passed(gateway)
         match = gateway.console.agents.proposals(latest(gateway.console))[0]["match"]
         made = await gateway.console.agents.put(match, "troll")
-        gateway.console.agents.save(made["id"])
+        assert gateway.console.agents.save(made["id"]) == str(path)
         assert gateway.live() == ()
         assert [route.session for route in gateway.config.routes] == ["troll", "{model}"]
         assert path.read_text().startswith("# mine\nroutes:\n  - match:\n      listener: forward\n")
         assert await app.ask(TROLL, "t3") == []
+        gateway.shut_down()
+
+    async def test_which_one_comes_first_is_the_same_in_the_file(self, tmp_path: Path) -> None:
+        path = tmp_path / "config.yaml"
+        path.write_text("routes:\n  - match: {listener: forward}\n    when: joined\n")
+        file = ConfigFile(path, {})
+        gateway = Gateway(file.config, clock=Clock())
+        gateway.save_route = saver(gateway, file)
+        put, save = gateway.console.agents.put, gateway.console.agents.save
+        all_of_it = await put({"model": "gpt-4o"}, "all")
+        troll = await put({"system": "troll"}, "troll")
+        app = agent(gateway)
+
+        async def answered_in() -> str:
+            await app.ask(TROLL, f"t{len(app.exchanges)}")
+            assert app.exchanges[-1] is not None
+            return app.exchanges[-1].session
+
+        assert await answered_in() == "troll"
+        save(troll["id"])
+        assert await answered_in() == "troll"
+        assert [one["id"] for one in gateway.console.agents.routes()] == [all_of_it["id"]]
+        save(all_of_it["id"])
+        assert await answered_in() == "troll"
+        assert [route.session for route in gateway.config.routes] == ["troll", "all", "{model}"]
+        assert gateway.live() == ()
         gateway.shut_down()
 
     async def test_what_cannot_be_is_said_and_stays_in_force(self, tmp_path: Path) -> None:
@@ -161,7 +226,7 @@ class TestSaved:
         made = await gateway.console.agents.put({"system": "troll"}, "troll")
         with pytest.raises(ConflictError, match="no configuration file"):
             gateway.console.agents.save(made["id"])
-        gateway.save_route = file.save
+        gateway.save_route = saver(gateway, file)
         path.write_text("routes: [\n")
         with pytest.raises(MotiveError, match="Not saved"):
             gateway.console.agents.save(made["id"])
@@ -169,10 +234,3 @@ class TestSaved:
         with pytest.raises(NotFoundError):
             gateway.console.agents.save("x")
         gateway.shut_down()
-
-
-def test_the_most_recent_routes_are_kept() -> None:
-    routes = LiveRoutes()
-    for number in range(120):
-        routes.put(str(number), Route(session=f"s{number}"))
-    assert (len(routes.all), routes.all[0].route.session) == (100, "s119")
