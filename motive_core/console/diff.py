@@ -8,6 +8,7 @@ cannot be stopped, and takes minutes for a few thousand words that are all the s
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Final, Literal
 
@@ -30,6 +31,26 @@ def diff(before: str, after: str) -> list[Piece]:
     ``after``."""
     if before == after:
         return [("same", before)] if before else []
+    if len(before) + len(after) <= _WORD_CHARACTERS:
+        return _middle(before, after)
+    begin, end = _shared(before, after)
+    old, new = before[begin : len(before) - end], after[begin : len(after) - end]
+    ends: tuple[Piece, Piece] = (("same", before[:begin]), ("same", before[len(before) - end :]))
+    return _joined([piece for piece in (ends[0], *_middle(old, new), ends[1]) if piece[1]])
+
+
+def _shared(before: str, after: str) -> tuple[int, int]:
+    """How many characters both have at their beginning, and at their end, in whole words."""
+    most = min(len(before), len(after))
+    begin = bisect_left(range(1, most + 1), 1, key=lambda n: int(before[:n] != after[:n]))
+    begin = max(before.rfind(space, 0, begin) for space in " \n") + 1
+    most -= begin
+    end = bisect_left(range(1, most + 1), 1, key=lambda n: int(before[-n:] != after[-n:]))
+    starts = [found for space in " \n" if (found := before.find(space, len(before) - end)) >= 0]
+    return begin, len(before) - min(starts, default=len(before))
+
+
+def _middle(before: str, after: str) -> list[Piece]:
     for pattern, most in ((_WORDS, _WORD_CHARACTERS), (_LINES, _LINE_CHARACTERS)):
         if len(before) + len(after) <= most:
             found = _compared(pattern.findall(before), pattern.findall(after))

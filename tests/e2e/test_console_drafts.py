@@ -11,7 +11,7 @@ from typing import Any
 import openai
 import pytest
 
-from tests.e2e.clients import Link, Talker, http_client
+from tests.e2e.clients import Link, Talker, http_client, openai_client
 from tests.e2e.conftest import StartProxy
 from tests.e2e.console import Page, browser
 from tests.e2e.proxy import Proxy
@@ -218,6 +218,37 @@ async def test_other_dialects(
         assert (draft["text"], draft["error"]) == ("It is I.", "")
         await page.do("answer", **fields, text="It is me.", from_draft=True)
         assert "It is me." in (await asked).text
+
+
+async def test_a_conversation_goes_on_from_an_edited_draft(
+    proxy: Proxy, through_proxy: Link, service: Standin, session: str
+) -> None:
+    """The real service keeps what it said, under the same id: what the app heard is what counts."""
+
+    def says(request: Received, writer: Writer) -> None:
+        text = {"type": "output_text", "text": "It is I.", "annotations": []}
+        item = {"id": "msg_1", "type": "message", "role": "assistant", "status": "completed", "content": [text]}
+        reply = {"id": "resp_real", "object": "response", "created_at": 1, "status": "completed", "model": session}
+        whole(writer, {**reply, "output": [item]})
+
+    service.handler = says
+    async with browser(proxy) as page, openai_client(through_proxy) as client:
+        await client.responses.create(model=session, input="Hello.")
+        await page.until(session, lambda told: told["latest_state"] == "passed")
+        await page.do("take", session=session)
+        asked = asyncio.ensure_future(client.responses.create(model=session, input="Who?"))
+        [prompt] = await page.waits(session)
+        fields = {"session": session, "prompt": prompt["prompt"]}
+        await page.do("draft", **fields)
+        await drafted(page, session, lambda it: it["done"])
+        await page.do("answer", **fields, text="It is me.", from_draft=True)
+        told = await asked
+        assert (told.id, told.output_text) == ("resp_real", "It is me.")
+        await page.do("hand-back", session=session)
+        await client.responses.create(model=session, input="Really?", previous_response_id=told.id)
+        sent = service.requests[-1].json()
+        assert "previous_response_id" not in sent
+        assert "It is me." in json.dumps(sent["input"]) and "It is I." not in json.dumps(sent["input"])
 
 
 async def test_the_services_error_is_told_without_the_key(

@@ -17,6 +17,7 @@ from tornado.websocket import websocket_connect
 
 from tests.e2e.clients import Link, Talker, http_client, openai_client
 from tests.e2e.conftest import StartProxy
+from tests.e2e.console import browser
 from tests.e2e.proxy import DEADLINE_S, Proxy, free_port
 from tests.e2e.standin import Standin, whole
 from tests.e2e.terminal import TerminalProxy
@@ -229,6 +230,27 @@ class TestEdits:
         assert (await asked).text == f"real {session}"
         (received,) = service.requests
         assert received.json()["messages"] == [{"role": "user", "content": "dragon?"}]
+
+    async def test_a_draft_is_asked_of_what_is_edited(
+        self, desk: Desk, app: Talker, service: Standin, session: str
+    ) -> None:
+        async with browser(desk.proxy) as page:
+            await app.say("Hello.")
+            await desk.types("motive.join", session)
+            asked = app.start("troll?")
+            [prompt] = await page.waits(session)
+            flow = await desk.held(session)
+            body = json.loads(await desk.body(flow))
+            body["messages"][-1]["content"] = "dragon?"
+            await desk.edit(flow, content=json.dumps(body))
+            await page.do("draft", session=session, prompt=prompt["prompt"])
+            await page.until(session, lambda told: told["drafts"] and told["drafts"][0]["done"])
+            assert service.requests[-1].json()["messages"][-1]["content"] == "dragon?"
+            own = await desk.until_flow(lambda one: one["comment"].startswith("asked by Motive"))
+            assert (own["marked"], own["intercepted"]) == ("", False)
+            assert (await desk.held(session))["intercepted"]
+            await page.do("answer", session=session, prompt=prompt["prompt"], text="/send")
+            assert (await asked).text == f"real {session}"
 
     async def test_a_conversation_that_it_only_names_goes_with_it(
         self, desk: Desk, proxy_authority: Path, service: Standin, session: str

@@ -50,6 +50,12 @@ def test_a_few_other_words_in_a_long_text_are_found() -> None:
     assert changed == [("gone", "word50"), ("new", "new"), ("gone", " word9000")]
 
 
+def test_how_a_very_long_text_goes_on_is_found() -> None:
+    text = "word " * 500_000
+    assert diff(f"{text}end", f"{text}end of it") == [("same", f"{text}end"), ("new", " of it")]
+    assert diff(f"old {text}", f"new {text}") == [("gone", "old"), ("new", "new"), ("same", f" {text}")]
+
+
 def test_signs_of_chinese_and_japanese_are_words() -> None:
     assert diff("我是门卫。", "我是卫兵。")[0] == ("same", "我是")
 
