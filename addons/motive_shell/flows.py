@@ -193,7 +193,8 @@ class FlowPort:
         flow.intercepted = False  # it is not the one that is held: nobody would resume it
         flow.request = (self.original or self.flow.request).copy()
         flow.server_conn = connection.Server(address=None)
-        flow.comment = "asked for a reply that is being streamed"
+        flow.comment = "asked by Motive, beside the call itself"
+        flow.marked, flow.metadata = "", {}  # what they tell is of that call
         self.prepare(flow.request, service, body)
         return await self.services.ask(flow)
 

@@ -9,7 +9,7 @@ from motive_core.access.caller import ANYBODY, Caller, Rank
 from motive_core.access.guard import Guard
 from motive_core.access.operators import CONSOLE_PATH, LOGIN_PATH, is_console, is_open, is_operators
 from motive_core.access.pages import INTERNAL_HOST, Pages, is_preflight
-from motive_core.access.presented import LOGIN_COOKIE
+from motive_core.access.presented import LOGIN_COOKIE, without_keys
 
 __all__ = [
     "ANYBODY",
@@ -25,4 +25,5 @@ __all__ = [
     "is_open",
     "is_operators",
     "is_preflight",
+    "without_keys",
 ]

@@ -24,6 +24,8 @@ LOGIN_COOKIE: Final = "motive_console"
 """How the names of the console's cookies begin. Cookies know no port, so the rest tells one proxy's from another's."""
 _BLANK: Final = " \t"
 """The white space that may stand around the value of a field (RFC 9110, section 5.5), and no other."""
+_KEY_CHARACTERS: Final = 6
+"""What is shorter is no key, and may be a word."""
 _FIELDS: Final = 100
 """Parameters of a query that are looked at; one with more of them shows no secret."""
 
@@ -46,6 +48,17 @@ def presented_keys(head: RequestHead, own_header: str) -> Iterator[tuple[str, st
         if name in head.headers:
             yield name, head.headers[name].strip(_BLANK)
     yield from presented_parameters(head, "key")
+
+
+def without_keys(text: str, head: RequestHead) -> str:
+    """A text that others wrote about a request, an error say, with nothing of its keys in it."""
+    keys = {secret for _, secret in presented_keys(head, "x-amz-security-token")}
+    keys |= {secret for _, secret in presented_parameters(head, "access_token")}
+    keys |= {word for word in head.headers.get("authorization", "").split() if len(word) >= _KEY_CHARACTERS}
+    for key in sorted(keys, key=len, reverse=True):
+        if len(key) >= _KEY_CHARACTERS:
+            text = text.replace(key, "\u2026")
+    return text
 
 
 def presented_tokens(head: RequestHead) -> Iterator[tuple[str, str]]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final, Literal
 
+from motive_core.console.diff import Piece
 from motive_core.console.feed import Feed
 from motive_core.exchange import Exchange, Listener
 from motive_core.ir import ChatRequest, Reply, TextPart
@@ -78,6 +79,10 @@ class CallRecord:
     """What its service would have said, where that was asked."""
     draft_kind: str = ""
     """What that was for: ``draft``, ``shadow`` or ``review``."""
+    draft_why: str = ""
+    """Why that is not whole, or not there at all."""
+    diff: list[Piece] | None = None
+    """What ``drafted`` and ``said`` have in common, once it was asked for."""
 
 
 @dataclass(slots=True, eq=False)
@@ -155,7 +160,7 @@ class CallLog:
         record.error = exchange.error.code if exchange.error is not None else ""
         if record.request is not None and exchange.said is not None:
             record.said = exchange.said
-            size_bytes = sum(bytes_of(choice.parts) for choice in exchange.said.choices[:1])
+            size_bytes = _size_of(exchange.said)
             record.size_bytes += size_bytes
             self._kept_bytes += size_bytes
             self._drop()
@@ -163,17 +168,22 @@ class CallLog:
             self.drafted(record.call, exchange.draft, "review")
         self._changed(record)
 
-    def drafted(self, call: str, reply: Reply, kind: str) -> None:
-        """What the service of a call would have said is known."""
+    def drafted(self, call: str, reply: Reply | None, kind: str, why: str = "") -> bool:
+        """What the service of a call would have said is known; ``why`` says why not, or not all of it. The latest one
+        is kept, but none that says less in the place of a whole one, nor any in the place of a ``review``: that is
+        what the service did say. Gives whether this is news."""
         record = self._calls.get(call)
-        if record is None or record.request is None or record.drafted is not None:
-            return
-        record.drafted, record.draft_kind = reply, kind
-        size_bytes = sum(bytes_of(choice.parts) for choice in reply.choices[:1])
-        record.size_bytes += size_bytes
-        self._kept_bytes += size_bytes
+        if record is None or record.request is None or (record.drafted, record.draft_why) == (reply, why):
+            return False
+        if record.drafted is not None and (record.draft_kind == "review" or (why and not record.draft_why)):
+            return False
+        before_bytes, after_bytes = _size_of(record.drafted), _size_of(reply)
+        record.drafted, record.draft_kind, record.draft_why, record.diff = reply, kind, why, None
+        record.size_bytes += after_bytes - before_bytes
+        self._kept_bytes += after_bytes - before_bytes
         self._drop()
         self._changed(record)
+        return True
 
     def stepped(self, state: Session, event: Event, commands: tuple[Command, ...]) -> None:
         """A session made a step: what it says of calls."""
@@ -285,11 +295,15 @@ class CallLog:
         while self._kept_bytes > _KEPT_BYTES or len(self._with_request) > self._most_requests:
             record = self._with_request.popleft()
             self._kept_bytes -= record.size_bytes
-            record.request = record.said = record.drafted = record.facts = None
+            record.request = record.said = record.drafted = record.facts = record.diff = None
 
     def _changed(self, record: CallRecord) -> None:
         self._feed.touch("call", record.call)
         self._feed.touch("session", record.session)
+
+
+def _size_of(reply: Reply | None) -> int:
+    return sum(bytes_of(choice.parts) for choice in reply.choices[:1]) if reply is not None else 0
 
 
 def title_of(request: ChatRequest) -> str:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
@@ -20,15 +20,15 @@ from motive_core.console.feed import Feed
 from motive_core.console.inbox import Inbox, id_of
 from motive_core.console.presence import Presence
 from motive_core.console.shown import reply_as_json
-from motive_core.console.suggestions import AskService, Suggestion, Suggestions
-from motive_core.console.transcript import as_fine_tuning, as_markdown, turns_of
+from motive_core.console.suggestions import AskService, Fate, Suggestion, Suggestions
+from motive_core.console.transcript import as_fine_tuning, as_markdown, compared, turns_of
 from motive_core.dialects.degrade import parts_as_text
 from motive_core.errors import BadRequestError, ConflictError, MotiveError, NotFoundError, UnprocessableError
 from motive_core.exchange import Exchange
-from motive_core.ir import FinishReason, Part, ReasoningPart, RefusalPart, TextPart
+from motive_core.ir import FinishReason, Part, ReasoningPart, RefusalPart, Reply, TextPart
 from motive_core.operating import Operator, has_service
 from motive_core.pairing import HeldCalls, LiveAnswer, Pairing, Spawn
-from motive_core.relay import CommandError, checked_tool_call, text_digest
+from motive_core.relay import CommandError, calls_of, checked_tool_call, parts_of, text_digest
 from motive_core.session import CUT, Answer, Command, Event, Failure, Prompt, Session, Terms, waits
 
 logger = logging.getLogger(__name__)
@@ -39,6 +39,8 @@ _ANSWERS: Final = 500
 _MEETING: Final = ("pair", "review")
 """What a route must say for a person to answer its calls."""
 _CALLS_AT_ONCE: Final = 64
+_SHADOWED: Final = 1000
+"""How many sessions are shadowed at once."""
 _WRITING_S: Final = 15.0
 """How long somebody counts as writing after the last sign of it."""
 
@@ -61,6 +63,8 @@ class Written:
     refusal: bool = False
     reasoning: str = ""
     finish: FinishReason | None = None
+    from_draft: bool = False
+    """Whether it was made of what the real service said: what was left as it was keeps its ids and signatures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +112,9 @@ class Console:
             clock=clock,
             spawn=spawn,
             changed=lambda key: self.feed.touch("draft", "\n".join(key)),
-            whole=self._suggested,
+            ended=self._suggested,
         )
-        self._shadowed: set[str] = set()
+        self._shadowed: dict[str, None] = {}
         self._answered: dict[tuple[str, str], _Given] = {}
         self._writing: dict[tuple[str, str], _Given] = {}
         self._typed: dict[tuple[str, str], _Typed] = {}
@@ -120,7 +124,9 @@ class Console:
     def _stepped(self, session: str, state: Session, event: Event, commands: tuple[Command, ...]) -> None:
         self.log.stepped(state, event, commands)
         self.presence.stepped(session, state)
-        if session in self._shadowed:
+        is_shadowed = session in self._shadowed
+        self.suggestions.settle(session, lambda prompt: _fate(state, prompt), shadowed=is_shadowed)
+        if is_shadowed:
             self._shadow(session, state)
         self.feed.touch("session", session)
 
@@ -163,6 +169,8 @@ class Console:
         take the answer."""
         words = (TextPart(written.text),)
         wish = self._pairing.commands.wish(words) if not written.calls and not written.refusal else "say"
+        if written.from_draft and self._is_drafts(session, prompt_id, written.text):
+            wish = "say"  # the model's words, whatever they look like
         match wish:
             case "help":
                 state = await self._pairing.state(session)
@@ -176,7 +184,7 @@ class Console:
                 return
         async with self._turn(session):
             prompt = await self._open(session, prompt_id)
-            await self._give(session, prompt, self._read(written, prompt.terms), by)
+            await self._give(session, prompt, self._read(session, prompt, written), by)
 
     async def check(self, session: str, prompt_id: str, written: Written) -> str:
         """Why this could not be sent as it is, empty if it could, or if it is too late for anything."""
@@ -188,7 +196,7 @@ class Console:
         if not written.calls and not written.refusal and self._pairing.commands.wish(words) != "say":
             return ""
         try:
-            self._read(written, prompt.terms)
+            self._read(session, prompt, written)
         except UnprocessableError as error:
             return error.message
         return ""
@@ -262,10 +270,12 @@ class Console:
         if on and session not in self.log.sessions and state == Session():
             raise NotFoundError("There is no such session (any more).")
         if on:
-            self._shadowed.add(session)
+            self._shadowed[session] = None
+            if len(self._shadowed) > _SHADOWED:
+                del self._shadowed[next(iter(self._shadowed))]
             self._shadow(session, state)
         else:
-            self._shadowed.discard(session)
+            self._shadowed.pop(session, None)
         self.feed.touch("session", session)
 
     def draft_as_json(self, session: str, prompt_id: str) -> dict[str, Any] | None:
@@ -273,12 +283,17 @@ class Console:
         made = self.suggestions.get((session, prompt_id))
         if made is None or made.purpose != "draft":
             return None
+        said = made.so_far
         return {
             "session": session,
             "prompt": prompt_id,
-            "parts": reply_as_json(made.so_far),
+            "began_at": made.began_at,
+            "parts": reply_as_json(said),
+            "text": self._pairing.commands.text_of(said),
             "done": made.done,
-            "error": made.error.message if made.error is not None else "",
+            "stopped": made.stopped,
+            "error": "" if made.stopped else made.why,
+            "status": made.status,
         }
 
     def is_shadowed(self, session: str) -> bool:
@@ -286,8 +301,8 @@ class Console:
         return session in self._shadowed
 
     def _shadow(self, session: str, state: Session) -> None:
-        if session not in self.log.sessions:
-            self._shadowed.discard(session)
+        if session not in self.log.sessions and state == Session():
+            self._shadowed.pop(session, None)
             return
         for prompt in state.prompts:
             key = (session, id_of(prompt))
@@ -297,12 +312,14 @@ class Console:
             try:
                 self.suggestions.ask(key, exchange, _calls_of(prompt), "shadow")
             except MotiveError as error:
-                logger.info("no shadow session=%r code=%s", session, error.code)
+                why = f"It was not asked: {error.message}"
+                news = [self.log.drafted(call, None, "shadow", why) for call in _calls_of(prompt)]
+                if any(news):
+                    logger.info("no shadow session=%r code=%s", session, error.code)
 
     def _suggested(self, made: Suggestion) -> None:
-        assert made.reply is not None
         for call in made.calls:
-            self.log.drafted(call, made.reply, made.purpose)
+            self.log.drafted(call, made.reply, made.purpose, made.why)
 
     def _live(self, prompt: Prompt) -> Exchange | None:
         """A call that says it, if it has one."""
@@ -323,6 +340,13 @@ class Console:
             for (name, prompt), one in self._writing.items()
             if name == session and self.now - one.at < _WRITING_S
         }
+
+    async def compare(self, session: str) -> None:
+        """Get ready what a transcript compares: that takes a moment for each turn, and others are to have theirs in
+        between."""
+        for record in list(self.log.of(session)):
+            if record.diff is None and compared(record) is not None:
+                await asyncio.sleep(0)
 
     def transcript(self, session: str, form: str) -> tuple[str, Any]:
         """What was said in a session: as text for ``markdown``, as bytes for ``jsonl``, else as values. Raises
@@ -367,10 +391,23 @@ class Console:
         while len(self._answered) > _ANSWERS:
             del self._answered[next(iter(self._answered))]
         self._writing.pop(key, None)
-        self.suggestions.over(key)
 
-    def _read(self, written: Written, terms: Terms) -> Answer:
-        text, calls = written.text, written.calls
+    def _is_drafts(self, session: str, prompt_id: str, text: str) -> bool:
+        made = self.suggestions.get((session, prompt_id))
+        return made is not None and made.base is not None and self._pairing.commands.leaves(made.base, text)
+
+    def _base_of(self, session: str, prompt: Prompt) -> Reply | None:
+        """What the real service said to a prompt, as far as a person may have seen it."""
+        if prompt.draft is not None:
+            return prompt.draft.reply
+        made = self.suggestions.get((session, id_of(prompt)))
+        return made.base if made is not None and made.purpose == "draft" else None
+
+    def _read(self, session: str, prompt: Prompt, written: Written) -> Answer:
+        text, calls, terms, reader = written.text, written.calls, prompt.terms, self._pairing.commands
+        base = self._base_of(session, prompt)
+        draft = base if prompt.draft is not None or written.from_draft else None
+        known = calls_of(parts_of(draft)) if draft is not None else ()
         if written.refusal:
             return Answer((RefusalPart(text),), text_digest(text))
         if len(calls) > _CALLS_AT_ONCE:
@@ -378,17 +415,40 @@ class Console:
         ids = [f"call_{self._new_id()}" for _ in range(_CALLS_AT_ONCE)]
         parts: tuple[Part, ...] = (ReasoningPart(written.reasoning),) if written.reasoning.strip() else ()
         try:
-            if text.strip():
-                answer = self._pairing.commands.answer((TextPart(text),), terms, ids[len(calls) :])
-                if answer.failure is not None:
+            if draft is not None and text.strip() and reader.leaves(draft, text):
+                parts += (TextPart(text),)  # as the service has it, whether it fits or not
+            elif text.strip():
+                answer = reader.answer(
+                    (TextPart(text),), terms, ids[len(calls) :], base if reader.sends(text) else None
+                )
+                if answer.failure is not None or answer.reply is not None:
                     return answer
                 parts += answer.parts
             elif not calls:
                 raise UnprocessableError("An answer needs words or a tool call.", code="empty")
-            parts += tuple(checked_tool_call(c.name, c.arguments, terms.tools, ids[at]) for at, c in enumerate(calls))
+            parts += tuple(
+                checked_tool_call(call.name, call.arguments, terms.tools, ids[at], known)
+                for at, call in enumerate(calls)
+            )
         except CommandError as error:
             raise UnprocessableError(str(error), code="misfit") from None
-        return Answer(parts, text_digest(parts_as_text(parts)), finish=written.finish)
+        if draft is None:
+            return Answer(parts, text_digest(parts_as_text(parts)), finish=written.finish)
+        answer = reader.edited(draft, parts)
+        return replace(answer, reply=_ending(answer.reply, written.finish)) if answer.reply is not None else answer
+
+
+def _ending(reply: Reply, finish: FinishReason | None) -> Reply:
+    if finish is None or not reply.choices:
+        return reply
+    return replace(reply, choices=(replace(reply.choices[0], finish_reason=finish), *reply.choices[1:]))
+
+
+def _fate(state: Session, prompt_id: str) -> Fate:
+    prompt = next((one for one in state.prompts if id_of(one) == prompt_id), None)
+    if prompt is not None and waits(prompt):
+        return "waits"
+    return "answered" if prompt is not None and prompt.answer is not None else "over"
 
 
 def _calls_of(prompt: Prompt) -> tuple[str, ...]:

@@ -170,6 +170,7 @@ class Inbox:
 
     def _prompt(self, prompt: Prompt, state: Session) -> dict[str, Any]:
         exchange = self._live(prompt)
+        draft = prompt.draft.reply if prompt.draft is not None else None
         return {
             "prompt": id_of(prompt),
             "since": round(prompt.created_at, 3),
@@ -178,7 +179,8 @@ class Inbox:
             "call": exchange.exchange if exchange is not None else None,
             "can_pass": prompt.draft is not None
             or (bool(prompt.calls) and all(live.rules.can_pass for live in prompt.calls)),
-            "draft": reply_as_json(prompt.draft.reply) if prompt.draft is not None and prompt.draft.reply else None,
+            "draft": reply_as_json(draft) if draft is not None else None,
+            "draft_text": self._pairing.commands.text_of(draft) if draft is not None else "",
             "undecided": state.provisional,
         }
 

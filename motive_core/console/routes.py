@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 _SCRIPTS: Final = (
     "agents",
     "console",
+    "drafts",
     "list",
     "view",
     "parts",
@@ -239,6 +240,7 @@ class _Asked:
     async def transcript(self, request: Request) -> Response:
         """A session to keep."""
         query = request.query_params
+        await self._console.compare(query.get("session", ""))
         form, told = self._console.transcript(query.get("session", ""), query.get("form", "json"))
         if form == "markdown":
             body, kind = told.encode("utf-8", "replace"), "text/markdown; charset=utf-8"
@@ -337,8 +339,9 @@ class _Asked:
     async def draft(self, request: Request) -> dict[str, Any]:
         """Ask the real service for a draft."""
         body = await _body_of(request)
-        await self._console.draft(_text(body, "session"), _text(body, "prompt"))
-        return {}
+        session, prompt = _text(body, "session"), _text(body, "prompt")
+        await self._console.draft(session, prompt)
+        return self._console.draft_as_json(session, prompt) or {}
 
     async def stop_draft(self, request: Request) -> dict[str, Any]:
         """Have no more of it."""
@@ -452,6 +455,7 @@ def _written(body: Mapping[str, Any]) -> Written:
         body.get("refusal") is True,
         _text(body, "reasoning", ""),
         finish,
+        body.get("from_draft") is True,
     )
 
 

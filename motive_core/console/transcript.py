@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from motive_core.console.calls import CallRecord
-from motive_core.console.diff import diff
+from motive_core.console.diff import Piece, diff
 from motive_core.console.shown import parts_as_json, reply_as_json
 from motive_core.dialects.degrade import parts_as_text
 from motive_core.ir import BlobPart, Message, Part, RefusalPart, Reply, TextPart, ToolCallPart, ToolResultPart
@@ -54,13 +54,23 @@ def turns_of(records: Iterable[CallRecord]) -> list[dict[str, Any]]:
 
 
 def _drafted(record: CallRecord) -> dict[str, Any]:
-    """What the real service would have said, and how that differs from what was."""
-    if record.drafted is None:
+    """What the real service would have said, and how that differs from what was; why it is not whole, if it is not."""
+    drafted = record.drafted
+    if drafted is None and not record.draft_why:
         return {}
-    told = {"kind": record.draft_kind, "parts": reply_as_json(record.drafted)}
-    if record.said is not None:
-        told["diff"] = diff(_words(record.drafted), _words(record.said))
+    told: dict[str, Any] = {"kind": record.draft_kind, "parts": reply_as_json(drafted) if drafted is not None else []}
+    if record.draft_why:
+        told["why"] = record.draft_why
+    if (pieces := compared(record)) is not None:
+        told["diff"] = pieces
     return {"drafted": told}
+
+
+def compared(record: CallRecord) -> list[Piece] | None:
+    """How what was sent differs from what the real service would have said; None where either is not known."""
+    if record.diff is None and record.drafted is not None and record.said is not None:
+        record.diff = diff(_words(record.drafted), _words(record.said))
+    return record.diff
 
 
 def _words(reply: Reply) -> str:
@@ -111,8 +121,12 @@ def as_markdown(session: str, records: list[CallRecord]) -> str:
         else:
             answer = f"({record.state}{f': {record.error}' if record.error else ''})"
         blocks += [f"**{record.state}{_plain(who)}{took}**", _quoted(answer)]
-        if record.drafted is not None:
-            blocks += [_DRAFTED[record.draft_kind], _quoted(_words(record.drafted))]
+        if record.drafted is not None or record.draft_why:
+            blocks.append(_DRAFTED[record.draft_kind])
+            if record.drafted is not None:
+                blocks.append(_quoted(_words(record.drafted)))
+            if record.draft_why:
+                blocks.append(_quoted(f"({record.draft_why})"))
     return "\n\n".join(blocks) + "\n"
 
 

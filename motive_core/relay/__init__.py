@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from motive_core.relay.by_hand import called, failed, said
 from motive_core.relay.commands import CommandError, CommandReader, checked_tool_call
-from motive_core.relay.drafts import drafted, parts_of
+from motive_core.relay.drafts import calls_of, drafted, parts_of
 from motive_core.relay.words import (
     DRAFT,
     NEW_MESSAGE,
@@ -27,6 +27,7 @@ __all__ = [
     "Relayed",
     "border_of",
     "called",
+    "calls_of",
     "checked_tool_call",
     "drafted",
     "failed",

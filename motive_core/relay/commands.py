@@ -33,6 +33,8 @@ class CommandReader:
 
     def __init__(self, commands: Commands) -> None:
         self._commands = commands
+        # Who has another way to write tool calls does not find them in the text, whatever the words are.
+        self._calls_apart = commands if commands.call is not None else commands.model_copy(update={"call": "/call"})
         self._call = _line_start(commands.call)
         self._thoughts = _thoughts(commands.think)
         self._think = len(commands.think or "")
@@ -71,10 +73,11 @@ class CommandReader:
         Where there is a ``draft``, the answer is that, edited: what was left as it was needs to fit nothing. ``/send``
         is the draft itself.
         """
-        send = self._commands.send
-        if send is not None and parts_as_text(words).strip().lower() == send.lower():
+        if self.sends(parts_as_text(words)):
             if draft is None:
-                raise CommandError(f"there is no draft that {send} could let go; what you write is the answer")
+                raise CommandError(
+                    f"there is no draft that {self._commands.send} could let go; what you write is the answer"
+                )
             return drafted(draft)
         reasoning, words = self._reasoning(words)
         answer = self._answer(words, terms, call_ids, parts_of(draft) if draft is not None else None)
@@ -82,6 +85,23 @@ class CommandReader:
             return answer
         parts = (*reasoning, *answer.parts)
         return drafted(edited(draft, parts, self._commands)) if draft is not None else replace(answer, parts=parts)
+
+    def edited(self, draft: Reply, parts: Words) -> Answer:
+        """A draft, edited: what of these parts is as it was stays the service's."""
+        return drafted(edited(draft, parts, self._calls_apart))
+
+    def text_of(self, draft: Reply) -> str:
+        """What of a draft is text, for somebody who writes its tool calls in another way."""
+        return text_of(parts_of(draft), self._calls_apart)
+
+    def sends(self, text: str) -> bool:
+        """Whether this is the word that lets a draft go."""
+        send = self._commands.send
+        return send is not None and text.strip().lower() == send.lower()
+
+    def leaves(self, draft: Reply, text: str) -> bool:
+        """Whether this is the text of a draft as it was."""
+        return same_words(text, self.text_of(draft))
 
     def draft(self, reply: Reply, join_words: Sequence[str]) -> str:
         """What stands behind the mark of a draft: how it is let go, and what it is, as an answerer would write it."""

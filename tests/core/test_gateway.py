@@ -19,7 +19,12 @@ from motive_core.session import Rules
 from tests.core.ports import FakePort
 
 PATHS = {"openai-chat": "/v1/chat/completions", "anthropic-messages": "/v1/messages"}
-ALL_PATHS = {**PATHS, "ollama-chat": "/api/chat", "ollama-generate": "/api/generate"}
+ALL_PATHS = {
+    **PATHS,
+    "ollama-chat": "/api/chat",
+    "ollama-generate": "/api/generate",
+    "openai-responses": "/v1/responses",
+}
 TITLE = "### Task:\nGenerate a concise, 3-5 word title with an emoji summarizing the chat history.\n"
 
 

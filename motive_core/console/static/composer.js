@@ -1,8 +1,9 @@
 // The answer: words, tool calls by a form, an error, or the real service. A draft is kept for each call in this browser.
 
 import { act } from "./wire.js";
-import { make } from "./parts.js";
+import { make, part } from "./parts.js";
 import { fieldsOf, hasFields, Problem } from "./form.js";
+import { exactly } from "./drafts.js";
 import { draftOf, forgetDraft, forgetSnippet, keepDraft, keepSnippet, snippets } from "./kept.js";
 import { rendered } from "./markdown.js";
 
@@ -70,22 +71,26 @@ export class Composer {
 
   draw() {
     const { subject } = this;
-    this.inserted = null;
-    this.asked = false;
     this.live = null;
     this.checked = 0;
+    this.old = null; // when the draft began that is of no interest any more
+    this.latest = null;
     const tools = (subject.request?.tools ?? subject.tools ?? []).filter((one) => one.schema !== null);
     this.tools = tools;
     const draft = draftOf(this.key);
+    this.inserted = draft.inserted ?? null; // what was put in of a draft that goes on
+    this.fromDraft = draft.fromDraft ?? false;
     this.text = make("textarea", { id: "text", rows: "6", placeholder: "What the model says", "aria-label": "Answer", "aria-describedby": "why" });
     this.text.value = draft.text ?? "";
     this.text.addEventListener("input", () => {
+      if (!this.text.value.trim() && !this.calls.length) this.fromDraft = false;
       this.changed();
       this.tellWriting();
     });
     this.preview = make("div", { class: "preview md", hidden: true, tabindex: "0", role: "region", "aria-label": "Preview" });
     this.fits = make("p", { class: "fits", role: "status" });
     this.drafting = make("p", { class: "drafting", role: "status" });
+    this.thought = make("div", {});
     this.reasoning = make("textarea", { id: "reasoning", rows: "3", "aria-label": "Reasoning", placeholder: "What the model thinks before it answers" });
     this.reasoning.value = draft.reasoning ?? "";
     this.reasoning.addEventListener("input", () => this.keep());
@@ -124,6 +129,7 @@ export class Composer {
       make("h2", { class: "hidden" }, "Your answer"),
       this.writers,
       this.drafting,
+      this.thought,
       this.text,
       this.preview,
       this.fits,
@@ -137,7 +143,7 @@ export class Composer {
       const tool = tools.find((known) => known.name === one.name);
       if (tool) this.addCall(tool, one, false);
     }
-    if (subject.draft && !this.text.value && !this.calls.length) this.insert(subject.draft);
+    if (subject.draft && !this.text.value && !this.calls.length) this.insert(subject.draft_text, subject.draft);
     this.check();
     this.update();
   }
@@ -159,7 +165,8 @@ export class Composer {
   }
 
   addCall(tool, draft, focus) {
-    const form = hasFields(tool.schema) ? fieldsOf(tool.schema) : null;
+    let form = hasFields(tool.schema) ? fieldsOf(tool.schema) : null;
+    if (form && draft?.exact && !exactly(form, draft.json)) form = null;
     const json = make("textarea", { class: "json", rows: "3", "aria-label": `Arguments of ${tool.name} as JSON` });
     json.value = draft?.json ?? "{}";
     if (form && draft?.json) {
@@ -200,7 +207,8 @@ export class Composer {
         return { name: one.name, json: "{}" };
       }
     });
-    keepDraft(this.key, { text: this.text.value, calls, reasoning: this.reasoning.value, finish: this.finish.value });
+    const { inserted, fromDraft } = this;
+    keepDraft(this.key, { text: this.text.value, calls, reasoning: this.reasoning.value, finish: this.finish.value, inserted, fromDraft });
   }
 
   changed() {
@@ -228,7 +236,7 @@ export class Composer {
     let why = "";
     try {
       const calls = this.calls.map((one) => ({ name: one.name, arguments: one.read() }));
-      why = (await act("check", { session: this.session.session, prompt: subject.prompt, text: text.value, calls })).why;
+      why = (await act("check", { session: this.session.session, prompt: subject.prompt, text: text.value, calls, from_draft: this.fromDraft })).why;
     } catch (error) {
       if (!(error instanceof Problem)) return; // it is over, or the proxy is away: sending says so
       why = error.message;
@@ -275,12 +283,17 @@ export class Composer {
 
   async askDraft() {
     if (!this.text || this.ask.hidden) return;
-    this.asked = true;
-    this.inserted = this.text.value.trim() ? null : "";
+    const { key, inserted, old } = this;
+    this.inserted = this.text.value.trim() ? null : this.text.value;
+    if (this.latest?.done) this.old = this.latest.began_at;
+    this.why.textContent = "";
     try {
-      await act("draft", { session: this.session.session, prompt: this.subject.prompt });
-      this.tellDraft("The real service is asked\u2026", ["Stop", () => this.stopDraft()]);
+      const draft = await act("draft", { session: this.session.session, prompt: this.subject.prompt });
+      if (this.key === key && !this.latest?.done) this.takeDraft(draft);
     } catch (error) {
+      if (this.key !== key) return;
+      this.inserted = inserted;
+      this.old = old;
       this.why.textContent = error.message;
     }
   }
@@ -292,35 +305,55 @@ export class Composer {
   // What is known of it by now. It goes into the field as it comes, until somebody writes there.
   takeDraft(draft) {
     if (!this.text || draft.prompt !== this.subject.prompt || draft.session !== this.session.session) return;
-    if (this.asked && this.inserted !== null && this.text.value === this.inserted) this.insert(draft.parts, draft.done);
-    if (draft.error) this.tellDraft(`No draft: ${draft.error}`);
-    else if (!draft.done) this.tellDraft("The real service is drafting\u2026", ["Stop", () => this.stopDraft()]);
+    if (draft.began_at === this.old) return;
+    this.latest = draft;
+    if (this.inserted !== null && this.text.value === this.inserted) this.insert(draft.text, draft.parts, draft.done);
+    this.showThought(draft.parts);
+    if (!draft.done) this.tellDraft("The real service is drafting\u2026", ["Stop", () => this.stopDraft()]);
     else {
-      this.tellDraft("Drafted by the real service.", [
-        "Put it in again",
-        () => {
-          for (const one of this.calls.splice(0)) one.element.remove();
-          this.insert(draft.parts);
-        },
-      ]);
+      const some = draft.parts.length > 0;
+      const whole = draft.stopped ? "Drafted by the real service, as far as it came." : "Drafted by the real service.";
+      const why = draft.error ? `${some ? "Not all of it is here" : "No draft"}: ${draft.error}` : whole;
+      this.tellDraft(why, ...(some ? [["Put it in again", () => this.putAgain()]] : []), ...(draft.error || draft.stopped ? [] : [["Send it as it is", () => this.sendDraft()]]));
     }
-    if (draft.done) this.asked = false;
   }
 
-  tellDraft(text, [label, deed] = []) {
-    const key = `${text}${label ?? ""}`;
+  putAgain() {
+    for (const one of this.calls.splice(0)) one.element.remove();
+    this.insert(this.latest.text, this.latest.parts);
+  }
+
+  sendDraft() {
+    const calls = this.latest.parts.filter((one) => one.kind === "call").map((one) => ({ name: one.name, arguments: one.arguments }));
+    this.give("answer", { text: this.latest.text, calls, from_draft: true });
+  }
+
+  // The model's reasoning stays with what is made of its draft, unless other reasoning is written.
+  showThought(parts) {
+    const told = parts.filter((one) => one.kind === "reasoning");
+    const key = JSON.stringify(told);
+    if (this.thought.dataset.told === key) return;
+    this.thought.dataset.told = key;
+    const open = this.thought.querySelector("details")?.open;
+    this.thought.replaceChildren(...told.map(part));
+    for (const one of this.thought.querySelectorAll("details")) one.open = Boolean(open);
+  }
+
+  tellDraft(text, ...deeds) {
+    const key = [text, ...deeds.map(([label]) => label)].join("\n");
     if (this.drafting.dataset.told === key) return;
     this.drafting.dataset.told = key;
-    this.drafting.replaceChildren(text, label ? make("button", { type: "button", class: "quiet", on: { click: deed } }, label) : "");
+    this.drafting.replaceChildren(text, ...deeds.map(([label, deed]) => make("button", { type: "button", class: "quiet", on: { click: deed } }, label)));
   }
 
-  insert(parts, done = true) {
-    const text = parts.filter((one) => one.kind === "text").map((one) => one.text).join("");
-    this.text.value = this.inserted = text;
+  insert(text, parts, done = true) {
+    this.fromDraft = true;
+    this.text.value = text;
+    this.inserted = done ? null : text;
     if (done) {
       for (const one of parts.filter((it) => it.kind === "call")) {
-        const tool = this.tools.find((known) => known.name === one.name);
-        if (tool) this.addCall(tool, { name: one.name, json: one.arguments }, false);
+        const tool = this.tools.find((known) => known.name === one.name) ?? { name: one.name, schema: null };
+        this.addCall(tool, { name: one.name, json: one.arguments, exact: true }, false);
       }
     }
     this.changed();
@@ -406,7 +439,7 @@ export class Composer {
       error.input.focus();
       return;
     }
-    await this.give("answer", { text: this.text.value, calls, reasoning: this.reasoning.value, finish: this.finish.value || null });
+    await this.give("answer", { text: this.text.value, calls, reasoning: this.reasoning.value, finish: this.finish.value || null, from_draft: this.fromDraft });
   }
 
   async fail(value) {

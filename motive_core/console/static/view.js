@@ -12,7 +12,8 @@ function drafted(told) {
   const words = { draft: "The real service had drafted", shadow: "The real service would have said", review: "The real service had said" };
   const tags = { same: "span", gone: "del", new: "ins" };
   const body = told.diff ? [make("div", { class: "text diff" }, ...told.diff.map(([kind, text]) => make(tags[kind], {}, text)))] : told.parts.map(part);
-  return make("details", { class: "part" }, make("summary", {}, words[told.kind] ?? "Drafted"), ...body);
+  const why = told.why ? make("p", { class: "facts" }, told.why) : null;
+  return make("details", { class: "part" }, make("summary", {}, words[told.kind] ?? "Drafted"), ...body, why);
 }
 
 export class View {

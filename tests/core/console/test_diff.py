@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,7 +25,36 @@ def test_long_texts_by_lines_and_very_long_ones_as_wholes() -> None:
     assert diff("a\n" * 50_000, "a\n" * 50_000) == [("same", "a\n" * 50_000)]
 
 
-@given(st.text(alphabet="ab \n.é"), st.text(alphabet="ab \n.é"))
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("a " * 1000, "a b " * 500),
+        ("a\n" * 1000 + "b\n" * 1000, "b\na\n" * 1000),
+        ("word " * 100_000, "other " * 100_000),
+        ("\n" * 2_000_000, " \n" * 1_000_000),
+        ("".join(map(chr, range(0x4E00, 0x5200))), "".join(map(chr, range(0x5200, 0x4E00, -1)))),
+    ],
+)
+def test_no_text_takes_long(before: str, after: str) -> None:
+    """The whole proxy waits meanwhile. What it measures against took half a minute."""
+    began = time.perf_counter()
+    told = diff(before, after)
+    assert time.perf_counter() - began < 2
+    assert "".join(text for kind, text in told if kind != "new") == before
+
+
+def test_a_few_other_words_in_a_long_text_are_found() -> None:
+    words = [f"word{number}" for number in range(10_000)]
+    other = [*words[:50], "new", *words[51:9000], *words[9001:]]
+    changed = [piece for piece in diff(" ".join(words), " ".join(other)) if piece[0] != "same"]
+    assert changed == [("gone", "word50"), ("new", "new"), ("gone", " word9000")]
+
+
+def test_signs_of_chinese_and_japanese_are_words() -> None:
+    assert diff("我是门卫。", "我是卫兵。")[0] == ("same", "我是")
+
+
+@given(st.text(alphabet="ab \n.é我"), st.text(alphabet="ab \n.é我"))
 def test_nothing_is_lost(before: str, after: str) -> None:
     told = diff(before, after)
     assert "".join(text for kind, text in told if kind != "new") == before
