@@ -84,6 +84,21 @@ class Page:
                 raise AssertionError(f"session {session!r} did not get there: {json.dumps(told, indent=1)[:2000]}")
             await asyncio.sleep(0.02)
 
+    async def until_turn(
+        self,
+        session: str,
+        count: int,
+        condition: Callable[[dict[str, Any]], Any] = lambda turn: turn["state"] != "held",
+    ) -> list[dict[str, Any]]:
+        """Wait until a transcript has so many turns, and the last one is as it should be. Gives them."""
+        limit = time.monotonic() + DEADLINE_S
+        while True:
+            turns: list[dict[str, Any]] = (await self.ask("transcript", session=session))["turns"]
+            if len(turns) == count and condition(turns[-1]):
+                return turns
+            assert time.monotonic() < limit, json.dumps(turns, indent=1)[:2000]
+            await asyncio.sleep(0.02)
+
     @asynccontextmanager
     async def feed(self, last: str | None = None) -> AsyncIterator[AsyncIterator[Told]]:
         """Follow what changes, from the beginning or from the last event that was seen."""

@@ -307,7 +307,8 @@ export class Composer {
     if (!this.text || draft.prompt !== this.subject.prompt || draft.session !== this.session.session) return;
     if (draft.began_at === this.old) return;
     this.latest = draft;
-    if (this.inserted !== null && this.text.value === this.inserted) this.insert(draft.text, draft.parts, draft.done);
+    // What the app hears as it is written is for a person to put there.
+    if (!this.live && this.inserted !== null && this.text.value === this.inserted) this.insert(draft.text, draft.parts, draft.done);
     this.showThought(draft.parts);
     if (!draft.done) this.tellDraft("The real service is drafting\u2026", ["Stop", () => this.stopDraft()]);
     else {
