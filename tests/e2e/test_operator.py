@@ -67,6 +67,16 @@ class Desk(Web):
     async def held(self, session: str) -> dict[str, Any]:
         return await self.until_flow(lambda flow: flow["comment"].startswith(f"held for {session}, "))
 
+    async def promoted(self, session: str) -> dict[str, Any]:
+        """A flow that shows signs of life, once it has its own request back."""
+        return await self.until_flow(
+            lambda one: (
+                one["comment"].startswith(f"held for {session}")
+                and not one["intercepted"]
+                and one["request"]["host"] == "api.openai.com"
+            )
+        )
+
     async def edit(self, flow: dict[str, Any], **request: Any) -> None:
         (await self.client.put(f"/flows/{flow['id']}", json={"request": request})).raise_for_status()
 
@@ -160,10 +170,7 @@ class TestCommands:
         await desk.types("motive.join", session)
         for how in ("reply", "pass"):
             asked = app.start("troll?")
-            flow = await desk.until_flow(
-                lambda one: one["comment"].startswith(f"held for {session}") and not one["intercepted"]
-            )
-            assert flow["request"]["host"] == "api.openai.com"
+            await desk.promoted(session)
             await desk.types(f"motive.{how}", session, *(["by hand"] if how == "reply" else []))
             assert (await asked).text == ("by hand" if how == "reply" else f"real {session}")
 
@@ -220,9 +227,7 @@ class TestEdits:
         app.streamed = True
         await desk.types("motive.join", session)
         asked = app.start("troll?")
-        flow = await desk.until_flow(
-            lambda one: one["comment"].startswith(f"held for {session}") and not one["intercepted"]
-        )
+        flow = await desk.promoted(session)
         body = json.loads(await desk.body(flow))
         body["messages"][0]["content"] = "dragon?"
         await desk.edit(flow, content=json.dumps(body))
