@@ -19,6 +19,7 @@ from motive_core.console.shown import (
     row_of,
     tools_as_json,
 )
+from motive_core.console.transcript import drafted_of
 from motive_core.errors import NotFoundError
 from motive_core.exchange import Exchange
 from motive_core.pairing import Pairing
@@ -126,6 +127,7 @@ class Inbox:
             **self.call_row(record),
             "request": request_as_json(request) if request is not None else None,
             "reply": reply_as_json(record.said) if record.said is not None else None,
+            **drafted_of(record),
         }
 
     def raw(self, call: str) -> dict[str, Any]:

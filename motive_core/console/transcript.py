@@ -47,16 +47,16 @@ def turns_of(records: Iterable[CallRecord]) -> list[dict[str, Any]]:
                 "took_s": _took_s(record),
                 "answer": reply_as_json(record.said) if record.said is not None else None,
                 "error": record.error or None,
-                **_drafted(record),
+                **drafted_of(record),
             }
         )
     return found
 
 
-def _drafted(record: CallRecord) -> dict[str, Any]:
+def drafted_of(record: CallRecord) -> dict[str, Any]:
     """What the real service would have said, and how that differs from what was; why it is not whole, if it is not."""
     drafted = record.drafted
-    if drafted is None and not record.draft_why:
+    if not _shows_draft(record):
         return {}
     told: dict[str, Any] = {"kind": record.draft_kind, "parts": reply_as_json(drafted) if drafted is not None else []}
     if record.draft_why:
@@ -64,6 +64,13 @@ def _drafted(record: CallRecord) -> dict[str, Any]:
     if (pieces := compared(record)) is not None:
         told["diff"] = pieces
     return {"drafted": told}
+
+
+def _shows_draft(record: CallRecord) -> bool:
+    """A shadow is to sway nobody who still writes the answer."""
+    if record.drafted is None:
+        return bool(record.draft_why)
+    return record.draft_kind != "shadow" or record.state != "held"
 
 
 def compared(record: CallRecord) -> list[Piece] | None:
@@ -121,7 +128,7 @@ def as_markdown(session: str, records: list[CallRecord]) -> str:
         else:
             answer = f"({record.state}{f': {record.error}' if record.error else ''})"
         blocks += [f"**{record.state}{_plain(who)}{took}**", _quoted(answer)]
-        if record.drafted is not None or record.draft_why:
+        if _shows_draft(record):
             blocks.append(_DRAFTED[record.draft_kind])
             if record.drafted is not None:
                 blocks.append(_quoted(_words(record.drafted)))

@@ -113,7 +113,7 @@ export class View {
   async draw() {
     const { session, subject, tab } = this;
     if (!session) return;
-    const key = [tab, session.session, subject?.prompt ?? subject?.call ?? "", subject?.state ?? "", tab === "turns" ? session.calls : ""].join("\n");
+    const key = [tab, session.session, subject?.prompt ?? subject?.call ?? "", subject?.state ?? "", subject?.drafted ? "drafted" : "", tab === "turns" ? session.calls : ""].join("\n");
     if (key === this.shown) return;
     this.shown = key;
     try {
@@ -162,6 +162,7 @@ export class View {
       ...messages,
       request.format ? make("details", { class: "system" }, make("summary", {}, `The reply must be ${request.format.kind}`), make("pre", {}, JSON.stringify(request.format.schema, null, 2) ?? "")) : "",
       subject.reply ? message({ role: "assistant", name: subject.by || null, parts: subject.reply, new: false }) : "",
+      subject.drafted ? drafted(subject.drafted) : "",
       subject.state === "passed" || subject.state === "passing" ? make("p", { class: "none" }, "The real service answered this call.") : "",
       subject.state === "failed" ? make("p", { class: "notice" }, `It failed: ${subject.error || subject.status || "no reply"}`) : "",
     ];

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from motive_core.console import diff as diff_module
 from motive_core.console.diff import diff
 
 
@@ -62,6 +65,9 @@ def test_signs_of_chinese_and_japanese_are_words() -> None:
 
 @given(st.text(alphabet="ab \n.é我"), st.text(alphabet="ab \n.é我"))
 def test_nothing_is_lost(before: str, after: str) -> None:
-    told = diff(before, after)
-    assert "".join(text for kind, text in told if kind != "new") == before
-    assert "".join(text for kind, text in told if kind != "gone") == after
+    for most in (diff_module._WORD_CHARACTERS, 5):
+        with patch.object(diff_module, "_WORD_CHARACTERS", most):
+            told = diff(before, after)
+        assert "".join(text for kind, text in told if kind != "new") == before
+        assert "".join(text for kind, text in told if kind != "gone") == after
+        assert all(one != other for (one, _), (other, _) in pairwise(told))

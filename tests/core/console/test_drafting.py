@@ -128,6 +128,8 @@ class TestWhatIsKnown:
             "why": "It was stopped.",
             "diff": [("same", "Hello"), ("new", "!")],
         }
+        call = console.inbox.calls()["calls"][0]["call"]
+        assert (await console.inbox.call(call))["drafted"] == drafted
         assert "> (It was stopped.)" in console.transcript("npc", "markdown")[1]
 
     async def test_what_was_cut_is_kept_and_no_worse_one_takes_its_place(

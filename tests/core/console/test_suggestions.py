@@ -171,6 +171,22 @@ class TestAShadow:
         await settled()
         assert service.left == 1
 
+    async def test_is_not_shown_while_somebody_writes(
+        self, gateway: Gateway, console: Console, app: App, service: Service
+    ) -> None:
+        service.open.set()
+        await console.shadow("npc", on=True)
+        await app.say("q")
+        await settled()
+        call = console.inbox.calls()["calls"][0]["call"]
+        assert "drafted" not in await console.inbox.call(call)
+        assert "drafted" not in console.transcript("npc", "json")[1]["turns"][-1]
+        assert "would have said" not in console.transcript("npc", "markdown")[1]
+        await console.answer("npc", await prompt_of(console), Written("Nobody."), "Ann")
+        await deliver(gateway, app)
+        assert "would have said" in console.transcript("npc", "markdown")[1]
+        assert "drafted" in await console.inbox.call(call)
+
 
 class TestWhatIsWritten:
     async def test_reasoning_and_the_reason_of_the_end(self, gateway: Gateway, console: Console) -> None:
