@@ -94,7 +94,7 @@ class Operator:
         if prompt is not None:
             await self.answer(exchange.session, prompt, answer)
             return
-        _take(exchange, OPERATOR)
+        exchange.source, exchange.answered_by = OPERATOR, OPERATOR
         exchange.decided_at = self._clock()
         send(exchange, answer)
 
@@ -112,18 +112,11 @@ class Operator:
 
     async def answer(self, session: str, prompt: Prompt, answer: Answer, by: str = OPERATOR) -> None:
         """Answer a prompt, if nobody was faster; ``by`` is who does."""
-        answer = replace(answer, size_bytes=bytes_of(answer.parts))
-        calls = [one for live in prompt.calls if (one := self._held.get(live.call)) is not None]
-        before = [(one, one.source, one.answered_by) for one in calls]
-        for one in calls:
-            _take(one, by)
+        answer = replace(answer, size_bytes=bytes_of(answer.parts), by=by)
         await self._pair.operate(session, Answered(prompt.prompt, answer))
         after = await self._state_of(session, prompt)
         if after is not None and after.answer == answer:
             return
-        for one, source, answered_by in before:
-            if one.source == OPERATOR and one.answered_by == by:
-                one.source, one.answered_by = source, answered_by
         if after is not None and waits(after):
             raise OperatorError("the session keeps as much as it may, and has no room for so long an answer")
         raise OperatorError("this call does not wait any more")
@@ -132,9 +125,7 @@ class Operator:
         """Begin an answer to a prompt that is said while it is written."""
         if wants_json(prompt.terms.response_format):
             raise OperatorError("the app wants JSON, which can be checked only when it is whole")
-        for one in [one for live in prompt.calls if (one := self._held.get(live.call)) is not None]:
-            _take(one, by)
-        live = await self._pair.speak(session, prompt.prompt)
+        live = await self._pair.speak(session, prompt.prompt, by)
         after = await self._state_of(session, prompt)
         if after is None or after.answer is None or not after.answer.live:
             live.end()
@@ -172,11 +163,12 @@ class Operator:
         await self._pair.operate(session, TakenOver(by))
         return session
 
-    async def give_back(self, session: str) -> None:
-        """Be there no longer. Raises ``OperatorError`` if the operator was not."""
+    async def give_back(self, session: str, by: str = "") -> None:
+        """Be there no longer; with ``by``, only if it was taken over from there. Raises ``OperatorError`` if the
+        operator was not there."""
         if not (await self._pair.state(session)).taken_by:
             raise OperatorError(f"the session {session!r} is not taken over")
-        await self._pair.operate(session, GivenBack())
+        await self._pair.operate(session, GivenBack(by))
 
     async def sessions(self) -> list[SessionLine]:
         """Every open session; those first in which a call waits the longest."""
@@ -200,10 +192,6 @@ def _made(make: Callable[[], Answer]) -> Answer:
         return make()
     except CommandError as error:
         raise OperatorError(str(error)) from None
-
-
-def _take(exchange: Exchange, by: str) -> None:
-    exchange.source, exchange.answered_by = OPERATOR, by
 
 
 def has_service(exchange: Exchange) -> bool:

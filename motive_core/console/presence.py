@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from motive_core.errors import MotiveError
-from motive_core.operating import Operator
+from motive_core.operating import Operator, OperatorError
 from motive_core.pairing import Pairing, Spawn
 from motive_core.session import Session
 
@@ -72,8 +72,17 @@ class Presence:
             return
         self._empty_since = None
         for session in list(self._sessions):
-            await self.hand_back(session)
+            if self._is_somebody_there():
+                return
+            try:
+                await self._operator.give_back(session, CONSOLE)
+            except OperatorError:
+                continue  # somebody else gave it back meanwhile
+            if (await self._pairing.state(session)).taken_by:
+                continue
             self._rested.add(session)
+            if self._is_somebody_there():  # a page was opened meanwhile
+                self._spawn(self._retake(session))
 
     def page_opened(self) -> None:
         """A page of the console is open."""
@@ -87,6 +96,9 @@ class Presence:
         self._pages -= 1
         if not self._pages:
             self._empty_since = self._clock()
+
+    def _is_somebody_there(self) -> bool:
+        return self._pages > 0
 
     async def _retake(self, session: str) -> None:
         try:

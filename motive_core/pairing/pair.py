@@ -391,6 +391,9 @@ class Pairing:
             self._spawn(self._dispatch(session, Failed(command.call)))
 
     def _send(self, exchange: Exchange, command: Command) -> bool:
+        if isinstance(command, SendAnswer) and command.answer.by:
+            # A call that came for it later, after a restart, say, is the operator's, too.
+            exchange.source, exchange.answered_by = "operator", command.answer.by
         match command:
             case SendPrompt(_, prompt, context):
                 reply = prompt.draft.reply if prompt.draft is not None else None
@@ -441,14 +444,15 @@ class Pairing:
         self._spawn(tell())
         return True
 
-    async def speak(self, session: str, prompt_id: str) -> LiveAnswer:
-        """Begin an answer that is said while it is written. Whether the prompt took it shows in the session's state."""
+    async def speak(self, session: str, prompt_id: str, by: str) -> LiveAnswer:
+        """Begin an answer of this operator that is said while it is written. Whether the prompt took it shows in the
+        session's state."""
         key = (session, prompt_id)
         if key in self._live:
             return self._live[key]
 
         def ended(answer: Answer) -> None:
-            answer = replace(answer, digest=text_digest(live.text), size_bytes=bytes_of(answer.parts))
+            answer = replace(answer, digest=text_digest(live.text), size_bytes=bytes_of(answer.parts), by=by)
             self._spawn(finish(answer))
 
         async def finish(answer: Answer) -> None:
@@ -456,7 +460,7 @@ class Pairing:
             self._live.pop(key, None)
 
         live = self._live[key] = LiveAnswer(ended)
-        await self._dispatch(session, Answered(prompt_id, Answer((), "", live=True)))
+        await self._dispatch(session, Answered(prompt_id, Answer((), "", live=True, by=by)))
         return live
 
     def pass_on(self, exchange: Exchange) -> None:

@@ -89,8 +89,9 @@ class _Step(Draft):
                 self.taken_by = by
                 self.provisional = False
                 self.grant_hold_time()
-            case GivenBack():
-                self.given_back()
+            case GivenBack(by):
+                if by in ("", self.taken_by):
+                    self.given_back()
             case Restarted():
                 self.restarted()
             case Close():

@@ -100,8 +100,9 @@ class Failure:
 class Answer:
     """What the answerer said, as the parts of a reply; or the error that it wants told in the place of one; or a whole
     ``reply``, which has the parts in it, where more than they is known. ``finish`` is why it ends there, if that is
-    not what its parts say. ``size_bytes`` is the memory that it takes, by estimate, as everywhere here. ``live``: it is
-    being said, and has no words yet; the whole one comes by ``Said``."""
+    not what its parts say. ``by`` names the operator who gave it, and is empty for anybody else's. ``size_bytes`` is
+    the memory that it takes, by estimate, as everywhere here. ``live``: it is being said, and has no words yet; the
+    whole one comes by ``Said``."""
 
     parts: Words
     digest: str
@@ -110,6 +111,7 @@ class Answer:
     reply: Reply | None = None
     finish: FinishReason | None = None
     live: bool = False
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +291,10 @@ class TakenOver:
 
 @dataclass(frozen=True, slots=True)
 class GivenBack:
-    """The operator is not there any more."""
+    """The operator is not there any more. Without effect if it took the session over by something else than ``by``,
+    where that is not empty."""
+
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

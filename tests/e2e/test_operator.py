@@ -68,7 +68,8 @@ class Desk(Web):
         return await self.until_flow(lambda flow: flow["comment"].startswith(f"held for {session}, "))
 
     async def promoted(self, session: str) -> dict[str, Any]:
-        """A flow that shows signs of life, once it has its own request back."""
+        """A flow that shows signs of life. For the moment in which its reply begins, it shows the request that fetches
+        that."""
         return await self.until_flow(
             lambda one: (
                 one["comment"].startswith(f"held for {session}")

@@ -61,6 +61,14 @@ class Slow(MemoryBackend):
         return await super().load(session)
 
 
+class VerySlow(MemoryBackend):
+    """A store that a step of a clock's time goes by in."""
+
+    async def load(self, session: str) -> Stored:
+        await asyncio.sleep(0.01)
+        return await super().load(session)
+
+
 async def settle() -> None:
     """Let what was put off happen."""
     for _ in range(5):
@@ -342,6 +350,27 @@ class TestAPersonPlays:
         kept = [one["answer"] is not None for one in console.transcript("npc", "json")[1]["turns"]]
         assert kept == [False, False, True]
 
+    @pytest.mark.parametrize("away", ["before", "after"])
+    async def test_an_answer_that_a_later_call_hears_is_the_persons(
+        self, gateway: Gateway, console: Console, away: str
+    ) -> None:
+        game = Client(gateway, "game")
+        await game.say("one")
+        exchange = game.exchanges[-1]
+        assert exchange is not None
+        if away == "before":
+            await gateway.gone(exchange)
+        await console.answer("npc", await only(console), Written("hi"), "Ann")
+        if away == "after":
+            await gateway.failed(exchange)
+        held = await game.say("one")
+        assert heard(held) == "hi"
+        again = game.exchanges[-1]
+        assert again is not None
+        assert (again.source, again.answered_by) == ("operator", "Ann")
+        await deliver(gateway, game)
+        assert console.transcript("npc", "json")[1]["turns"][-1]["answered_by"] == "Ann"
+
 
 class TestPresence:
     async def test_stays_while_one_prompt_is_thought_about_for_hours(self, clock: Clock) -> None:
@@ -399,6 +428,38 @@ class TestPresence:
         assert (await console.inbox.session("npc"))["taken"]
         await console.hand_back("npc")
         assert not (await console.inbox.session("npc"))["taken"]
+
+    async def test_what_a_command_takes_while_all_is_given_up_stays(self, clock: Clock) -> None:
+        gateway = Gateway(config(), clock=clock, backend=VerySlow())
+        console, names = gateway.console, ["a", "b", "c"]
+        console.presence.page_opened()
+        for name in names:
+            await app_of(gateway).say("zero", model=name)
+            await console.take(name)
+        console.presence.page_closed()
+        clock.now += AWAY_AFTER_S
+        giving_up = asyncio.create_task(console.presence.refresh())
+        await asyncio.gather(*(gateway.operator.take_over(name) for name in names))
+        await giving_up
+        assert [(await gateway.pair.state(name)).taken_by for name in names] == ["commands"] * 3
+        gateway.shut_down()
+
+    async def test_a_page_that_opens_while_all_is_given_up_has_all(self, clock: Clock) -> None:
+        gateway = Gateway(config(), clock=clock, backend=VerySlow())
+        console, names = gateway.console, ["a", "b", "c"]
+        console.presence.page_opened()
+        for name in names:
+            await app_of(gateway).say("zero", model=name)
+            await console.take(name)
+        console.presence.page_closed()
+        clock.now += AWAY_AFTER_S
+        giving_up = asyncio.create_task(console.presence.refresh())
+        await asyncio.sleep(0)
+        console.presence.page_opened()
+        await giving_up
+        await asyncio.gather(*(retake for retake in asyncio.all_tasks() if retake is not asyncio.current_task()))
+        assert [(await gateway.pair.state(name)).taken_by for name in names] == ["console"] * 3
+        gateway.shut_down()
 
     async def test_ends_with_its_session(self, gateway: Gateway, console: Console, clock: Clock) -> None:
         await Client(gateway, "game").say("one")
