@@ -25,6 +25,8 @@ _NOISY: Final = ("mitmproxy.proxy.server", "uvicorn", "uvicorn.error", "asyncio"
 """A line for each connection, or for each request of our own: each is dispatched to every addon, too."""
 _SILENT: Final = ("httpx", "httpcore")
 """A dozen lines for each call to a service, with its URL and all of its reply's headers: never, not even to debug."""
+LOGGERS: Final = (*_OURS, *_NOISY, *_SILENT)
+"""Those whose levels are set."""
 
 # Google's clients may put their key into the query, some gateways a token. A flow's line is styled, and cut where the
 # terminal ends.

@@ -191,8 +191,9 @@ async def web(
 
 
 def waits(model: str, promoted: bool, flow: dict[str, Any]) -> bool:
-    """Whether this is the flow of a call that is held: paused, or promoted by now."""
-    return bool(flow["comment"].startswith(f"held for {model}")) and flow["intercepted"] != promoted
+    """Whether this is the flow of a call that is held: paused, or promoted by now and with its own request back."""
+    is_held = flow["comment"].startswith(f"held for {model}") and flow["request"]["method"] == "POST"
+    return bool(is_held) and flow["intercepted"] != promoted
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "promoted"])
