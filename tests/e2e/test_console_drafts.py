@@ -168,7 +168,7 @@ async def test_signed_reasoning_and_ids_outlive_an_edit(
             "https://api.openai.com/v1/responses",
             {"input": "Who?", "store": True},
             {
-                "id": "resp_real",
+                "id": "resp_drafted",
                 "object": "response",
                 "created_at": 1,
                 "status": "completed",
@@ -228,7 +228,7 @@ async def test_a_conversation_goes_on_from_an_edited_draft(
     def says(request: Received, writer: Writer) -> None:
         text = {"type": "output_text", "text": "It is I.", "annotations": []}
         item = {"id": "msg_1", "type": "message", "role": "assistant", "status": "completed", "content": [text]}
-        reply = {"id": "resp_real", "object": "response", "created_at": 1, "status": "completed", "model": session}
+        reply = {"id": "resp_drafted", "object": "response", "created_at": 1, "status": "completed", "model": session}
         whole(writer, {**reply, "output": [item]})
 
     service.handler = says
@@ -243,7 +243,7 @@ async def test_a_conversation_goes_on_from_an_edited_draft(
         await drafted(page, session, lambda it: it["done"])
         await page.do("answer", **fields, text="It is me.", from_draft=True)
         told = await asked
-        assert (told.id, told.output_text) == ("resp_real", "It is me.")
+        assert (told.id, told.output_text) == ("resp_drafted", "It is me.")
         await page.do("hand-back", session=session)
         await client.responses.create(model=session, input="Really?", previous_response_id=told.id)
         sent = service.requests[-1].json()
