@@ -285,7 +285,7 @@ class Gateway:
         Gives the exchange, or None if the call was answered or passed before it became one. Never raises: whatever goes
         wrong becomes an error in the caller's dialect.
         """
-        exchange_id, began = new_id(), time.perf_counter()
+        exchange_id, began = incoming.exchange, time.perf_counter()
         try:
             exchange = await self._accept(incoming, dialect, port, exchange_id)
         except MotiveError as error:

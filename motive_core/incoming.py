@@ -5,12 +5,17 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from motive_core.access import ANYBODY, Caller
 from motive_core.dialects import RequestHead
 from motive_core.exchange import Listener
 from motive_core.routing import credential_identity
+
+
+def new_id() -> str:
+    """A new exchange id."""
+    return secrets.token_hex(12)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +28,8 @@ class Incoming:
     client_host: str
     body: bytes
     caller: Caller = ANYBODY
+    exchange: str = field(default_factory=new_id)
+    """The id of its exchange, in the log, in views, and for its client if it is answered here."""
 
     @property
     def credential(self) -> str | None:
@@ -34,8 +41,3 @@ def steady_clock() -> Callable[[], float]:
     """Unix seconds that never go back: read once, then advanced by the monotonic clock."""
     start = time.time() - time.monotonic()
     return lambda: start + time.monotonic()
-
-
-def new_id() -> str:
-    """A new exchange id."""
-    return secrets.token_hex(12)

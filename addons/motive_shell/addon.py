@@ -39,6 +39,7 @@ from motive_shell.framing import HeadBounds, frame, mend, without_trailers
 from motive_shell.heads import head_of
 from motive_shell.logs import keep_secrets
 from motive_shell.notes import note_passed
+from motive_shell.overhearing import overhear
 from motive_shell.runtime import Runtime, runtime_of
 from motive_shell.site import LONGEST_TARGET, refusal, to_console, to_origin, wants_console
 from motive_shell.trust import has_certificates, make_certificates
@@ -326,11 +327,12 @@ class Motive:
             runtime.connections,
             can_stream=runtime.started and request.http_version != "HTTP/1.0" and request.method != "HEAD",
         )
-        exchange = await gateway.accept(incoming_of(flow, head, gateway, caller), dialect, port)
+        incoming = incoming_of(flow, head, gateway, caller)
+        exchange = await gateway.accept(incoming, dialect, port)
         if exchange is not None:
             await runtime.holds.take(port, exchange)
         elif flow.response is None:
-            note_passed(flow, dialect)
+            note_passed(flow, dialect, incoming.exchange)
 
     def _serve(self, flow: http.HTTPFlow, head: RequestHead, rank: Rank) -> None:
         """A request for the proxy itself."""
@@ -367,6 +369,7 @@ class Motive:
         """A reply is complete and goes out."""
         without_trailers(flow)
         await self._configured().holds.delivered(flow)
+        overhear(flow, self._configured().gateway.console.log)
 
     async def error(self, flow: http.HTTPFlow) -> None:
         """A flow ended without a whole reply."""
@@ -374,6 +377,7 @@ class Motive:
         if original is not None:
             flow.request = original
         await self._configured().holds.failed(flow)
+        overhear(flow, self._configured().gateway.console.log)
 
     def _is_llm_host(self, request: http.Request) -> bool:
         hosts = self._configured().gateway.hosts

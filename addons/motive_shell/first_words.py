@@ -10,15 +10,13 @@ from typing import Final
 
 from mitmproxy import http
 
-from motive_core.dialects import Decoder, dialect_of
+from motive_core.dialects import Decoder, dialect_of, is_stream_type
 from motive_core.errors import FramingError
 from motive_core.stream import Failed, Finished, PartDelta
 from motive_shell.heads import head_of
 
 FIRST_TOKEN: Final = "motive.first_token_s"
 """Metadata of a flow: seconds from the request to the first words of the reply."""
-
-_STREAMS: Final = ("event-stream", "eventstream", "ndjson")
 
 
 class FirstWords:
@@ -56,11 +54,5 @@ def watched(flow: http.HTTPFlow) -> FirstWords | bool:
         or response.headers.get("content-encoding", "identity") != "identity"
     ):
         return True
-    dialect = dialect_of(head_of(flow.request)) if is_stream(response) else None
+    dialect = dialect_of(head_of(flow.request)) if is_stream_type(response.headers.get("content-type", "")) else None
     return FirstWords(flow, dialect.decoder()) if dialect is not None else True
-
-
-def is_stream(response: http.Response) -> bool:
-    """Whether a reply says that it is a stream of some dialect."""
-    kind = response.headers.get("content-type", "").lower()
-    return any(word in kind for word in _STREAMS)

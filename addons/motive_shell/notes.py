@@ -84,8 +84,8 @@ def _comment(exchange: Exchange, state: str, waited_s: float) -> str:
     return f"{what} by {who} for {session}, {waited_s:.1f} s" if who else f"{what} for {session}, {waited_s:.1f} s"
 
 
-def note_passed(flow: http.HTTPFlow, dialect: Dialect) -> None:
+def note_passed(flow: http.HTTPFlow, dialect: Dialect, exchange: str) -> None:
     """Write into a flow that its call passes by its route, without having come to a session."""
-    flow.metadata |= {STATE: "passed", SOURCE: "service", DIALECT: dialect.name}
+    flow.metadata |= {STATE: "passed", SOURCE: "service", DIALECT: dialect.name, EXCHANGE: exchange}
     if not flow.comment:
         flow.comment = "passed"

@@ -11,12 +11,10 @@ from typing import Final
 
 from mitmproxy import contentviews, http
 
-from motive_core.dialects import Dialect, dialect_of
+from motive_core.dialects import Dialect, dialect_of, is_stream_type, put_together
 from motive_core.errors import FramingError, MotiveError
-from motive_core.ir import Reply
 from motive_core.readable import reply_as_text, request_as_text
-from motive_core.stream import Collector, Failed, PartDelta
-from motive_shell.first_words import FIRST_TOKEN, is_stream
+from motive_shell.first_words import FIRST_TOKEN
 from motive_shell.heads import head_of
 
 _PRIORITY: Final = 10.0
@@ -65,32 +63,18 @@ def reply_text(dialect: Dialect, data: bytes, flow: http.HTTPFlow) -> str:
     notes = _times(flow)
     if not _is_stream(dialect, data, flow):
         return reply_as_text(dialect.parse_reply(data.lstrip()), notes=notes)
-    reply, problem, pieces = put_together(dialect, data)
-    text = reply_as_text(reply, notes=[*notes, f"{pieces:,} pieces"])
-    return f"{text}\n✗ {problem}\n" if problem is not None else text
+    found = put_together(dialect, data)
+    text = reply_as_text(found.reply, notes=[*notes, f"{found.pieces:,} pieces"])
+    return f"{text}\n✗ {found.problem}\n" if found.problem else text
 
 
 def _is_stream(dialect: Dialect, data: bytes, flow: http.HTTPFlow) -> bool:
-    if flow.response is not None and is_stream(flow.response):
+    if flow.response is not None and is_stream_type(flow.response.headers.get("content-type", "")):
         return True
     # Gemini's array, Ollama's lines and what a server forgot to name: as the call asked for it.
     with contextlib.suppress(MotiveError):
         return dialect.parse_request(flow.request.get_content(strict=False) or b"", head_of(flow.request)).stream
     return not data.lstrip().startswith(b"{")
-
-
-def put_together(dialect: Dialect, data: bytes) -> tuple[Reply, str | None, int]:
-    """The message that a stream carries, why it is not whole (None if it is), and in how many pieces it came."""
-    decoder, collector, pieces, problem = dialect.decoder(), Collector(), 0, None
-    try:
-        for event in [*decoder.feed(data), *decoder.close()]:
-            collector.add(event)
-            pieces += isinstance(event, PartDelta)
-            if isinstance(event, Failed):
-                problem = event.error.message
-    except FramingError as error:
-        problem = f"cannot be read to its end: {error}"
-    return collector.reply(), problem, pieces
 
 
 def _times(flow: http.HTTPFlow) -> list[str]:

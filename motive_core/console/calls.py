@@ -14,6 +14,7 @@ from typing import Final, Literal
 
 from motive_core.console.diff import Piece
 from motive_core.console.feed import Feed
+from motive_core.console.overheard import MOST_BYTES, Overheard, read
 from motive_core.exchange import Exchange, Listener
 from motive_core.ir import ChatRequest, Reply, TextPart
 from motive_core.part_sizes import bytes_of
@@ -43,8 +44,9 @@ _APP_CHARACTERS: Final = 120
 
 @dataclass(slots=True, eq=False)
 class CallRecord:
-    """A call. ``number`` counts them; ``at`` and ``ended_at`` are in Unix seconds. ``prompt`` is the one that it
-    carries, if it is held or was; ``request`` and ``said`` are None where they are not kept (any more)."""
+    """A call. ``number`` counts them; ``at`` and ``ended_at`` are in Unix seconds (of one that passed: when its reply
+    had gone out). ``prompt`` is the one that it carries, if it is held or was; ``request`` and ``said`` are None where
+    they are not kept (any more)."""
 
     call: str
     number: int
@@ -73,6 +75,10 @@ class CallRecord:
     status: int | None = None
     error: str = ""
     said: Reply | None = None
+    overheard: Overheard | None = None
+    """What its real service said, until somebody looks: then it is ``said``. See ``CallLog.read``."""
+    problem: str = ""
+    """Why its real service said nothing, or not all of it."""
     by: str = ""
     """Who answered it, where that is known by name."""
     drafted: Reply | None = None
@@ -145,8 +151,37 @@ class CallLog:
             can_pass=True,
             answered_by="pass",
         )
-        record.state, record.source, record.ended_at = "passed", "none", at
+        record.state, record.source = "passed", "none"
         self._add(record)
+
+    def overheard(self, call: str, said: Overheard) -> None:
+        """The real service's reply to a call that passed has gone out, or will not come."""
+        record = self._calls.get(call)
+        if record is None or record.state != "passed" or record.overheard is not None:
+            return
+        record.ended_at, record.status, record.problem = self._clock(), said.status, said.problem
+        if record.request is not None:
+            if len(said.body) > MOST_BYTES:
+                said = replace(said, body=b"", problem=f"It has {len(said.body):,} bytes, too many to be kept.")
+                record.problem = said.problem
+            record.overheard = said
+            record.size_bytes += len(said.body)
+            self._kept_bytes += len(said.body)
+            self._drop()
+        self._changed(record)
+
+    def read(self, record: CallRecord) -> bool:
+        """Read what the real service said, if nobody has yet. Gives whether that was to be done: it takes a while."""
+        said = record.overheard
+        if said is None or not said.body:
+            return False
+        record.said, record.problem = read(said, record.dialect, streamed=record.stream)
+        record.overheard = replace(said, body=b"", problem=record.problem)
+        more_bytes = _size_of(record.said) - len(said.body)
+        record.size_bytes += more_bytes
+        self._kept_bytes += more_bytes
+        self._drop()
+        return True
 
     def ended(self, exchange: Exchange, outcome: str) -> None:
         """A call is over."""
@@ -295,7 +330,7 @@ class CallLog:
         while self._kept_bytes > _KEPT_BYTES or len(self._with_request) > self._most_requests:
             record = self._with_request.popleft()
             self._kept_bytes -= record.size_bytes
-            record.request = record.said = record.drafted = record.facts = record.diff = None
+            record.request = record.said = record.drafted = record.facts = record.diff = record.overheard = None
 
     def _changed(self, record: CallRecord) -> None:
         self._feed.touch("call", record.call)

@@ -341,11 +341,12 @@ class Console:
             if name == session and self.now - one.at < _WRITING_S
         }
 
-    async def compare(self, session: str) -> None:
-        """Get ready what a transcript compares: that takes a moment for each turn, and others are to have theirs in
-        between."""
+    async def read(self, session: str) -> None:
+        """Get ready what a transcript reads and compares: that takes a moment for each turn, and others are to have
+        theirs in between."""
         for record in list(self.log.of(session)):
-            if record.diff is None and compared(record) is not None:
+            was_read = self.log.read(record)
+            if was_read or (record.diff is None and compared(record) is not None):
                 await asyncio.sleep(0)
 
     def transcript(self, session: str, form: str) -> tuple[str, Any]:

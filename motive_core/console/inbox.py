@@ -17,6 +17,7 @@ from motive_core.console.shown import (
     reply_as_json,
     request_as_json,
     row_of,
+    took_s,
     tools_as_json,
 )
 from motive_core.console.transcript import drafted_of
@@ -122,11 +123,13 @@ class Inbox:
         record, held = self._log.get(call), self._held.get(call)
         if record is None:
             raise NotFoundError("This call is not kept any more.")
+        self._log.read(record)
         request = record.request or (held.request if held is not None else None)
         return {
             **self.call_row(record),
             "request": request_as_json(request) if request is not None else None,
             "reply": reply_as_json(record.said) if record.said is not None else None,
+            "problem": record.problem,
             **drafted_of(record),
         }
 
@@ -152,6 +155,8 @@ class Inbox:
             "title": latest.title if latest is not None else "",
             "latest": latest.call if latest is not None else "",
             "latest_state": self._state_of(latest) if latest is not None else "",
+            "latest_status": latest.status if latest is not None else None,
+            "latest_took_s": took_s(latest) if latest is not None else None,
             "at": round(latest.at, 3) if latest is not None else None,
             "calls": known.calls if known is not None else 0,
             "answered_by": latest.answered_by if latest is not None else "pair",

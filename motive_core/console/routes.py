@@ -240,7 +240,7 @@ class _Asked:
     async def transcript(self, request: Request) -> Response:
         """A session to keep."""
         query = request.query_params
-        await self._console.compare(query.get("session", ""))
+        await self._console.read(query.get("session", ""))
         form, told = self._console.transcript(query.get("session", ""), query.get("form", "json"))
         if form == "markdown":
             body, kind = told.encode("utf-8", "replace"), "text/markdown; charset=utf-8"

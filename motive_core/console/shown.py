@@ -145,6 +145,11 @@ def _pretty(value: Any) -> str:
     return to_json(value, indent=2, serialize_unknown=True).decode("utf-8", "replace")
 
 
+def took_s(record: CallRecord) -> float | None:
+    """How long the app waited for the whole reply, in seconds."""
+    return round(record.ended_at - record.at, 3) if record.ended_at is not None else None
+
+
 def row_of(record: CallRecord, state: str) -> dict[str, Any]:
     """A call as a row of a list. ``state`` is how it is now."""
     return {
@@ -167,6 +172,7 @@ def row_of(record: CallRecord, state: str) -> dict[str, Any]:
         "answered_by": record.answered_by,
         "ended_at": round(record.ended_at, 3) if record.ended_at is not None else None,
         "status": record.status,
+        "took_s": took_s(record),
         "error": record.error,
         "by": record.by,
     }

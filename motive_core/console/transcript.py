@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from motive_core.console.calls import CallRecord
 from motive_core.console.diff import Piece, diff
-from motive_core.console.shown import parts_as_json, reply_as_json
+from motive_core.console.shown import parts_as_json, reply_as_json, took_s
 from motive_core.dialects.degrade import parts_as_text
 from motive_core.ir import BlobPart, Message, Part, RefusalPart, Reply, TextPart, ToolCallPart, ToolResultPart
 from motive_core.relay import border_of
@@ -44,9 +44,9 @@ def turns_of(records: Iterable[CallRecord]) -> list[dict[str, Any]]:
                 "said": parts_as_json(said_of(record)) if record.request is not None else None,
                 "state": record.state,
                 "answered_by": who_answered(record),
-                "took_s": _took_s(record),
+                "took_s": took_s(record),
                 "answer": reply_as_json(record.said) if record.said is not None else None,
-                "error": record.error or None,
+                "error": record.error or record.problem or None,
                 **drafted_of(record),
             }
         )
@@ -84,13 +84,6 @@ def _words(reply: Reply) -> str:
     return parts_as_text(reply.choices[0].parts) if reply.choices else ""
 
 
-def _took_s(record: CallRecord) -> float | None:
-    """How long the app waited for us; what its real service took is not known here."""
-    if record.ended_at is None or record.state == "passed":
-        return None
-    return round(record.ended_at - record.at, 3)
-
-
 def said_of(record: CallRecord) -> tuple[Part, ...]:
     """What is new in a call: the parts of its messages since the model's last one."""
     request = record.request
@@ -124,7 +117,7 @@ def as_markdown(session: str, records: list[CallRecord]) -> str:
         if record.said is not None and record.said.choices:
             answer = parts_as_text(record.said.choices[0].parts)
         elif record.state == "passed":
-            answer = "(The real service answered.)"
+            answer = f"({record.problem or 'The real service answered.'})"
         else:
             answer = f"({record.state}{f': {record.error}' if record.error else ''})"
         blocks += [f"**{record.state}{_plain(who)}{took}**", _quoted(answer)]

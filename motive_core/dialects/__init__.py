@@ -10,6 +10,7 @@ from motive_core.dialects.base import Decoder, Dialect, Encoder, KeptReply, Mode
 from motive_core.dialects.bedrock_converse import BedrockConverse
 from motive_core.dialects.cohere_chat import CohereChat
 from motive_core.dialects.gemini import Gemini
+from motive_core.dialects.heard import PutTogether, is_stream_type, put_together
 from motive_core.dialects.ollama_chat import OllamaChat
 from motive_core.dialects.ollama_generate import OllamaGenerate
 from motive_core.dialects.openai_chat import OpenAIChat
@@ -51,9 +52,12 @@ __all__ = [
     "Encoder",
     "KeptReply",
     "ModelInfo",
+    "PutTogether",
     "RequestHead",
     "SideCall",
     "WireReply",
     "dialect_named",
     "dialect_of",
+    "is_stream_type",
+    "put_together",
 ]

@@ -174,6 +174,10 @@ class TestCommands:
             await desk.promoted(session)
             await desk.types(f"motive.{how}", session, *(["by hand"] if how == "reply" else []))
             assert (await asked).text == ("by hand" if how == "reply" else f"real {session}")
+        async with browser(desk.proxy) as page:  # which shows what the service said, too
+            told = await page.until(session, lambda told: told["latest_took_s"] is not None)
+            call = await page.ask("call", id=told["latest"])
+        assert (call["state"], call["reply"]) == ("passed", [{"kind": "text", "text": f"real {session}"}])
 
     async def test_commands_are_listed_with_their_help(self, desk: Desk) -> None:
         commands = (await desk.client.get("/commands")).raise_for_status().json()

@@ -132,6 +132,9 @@ export class List {
     const clock = make("span", { class: "clock", data: wait ? { since: wait.since, deadline: wait.deadline ?? "" } : { at: row.at ?? "" } });
     this.tickOne(clock);
     const writers = isSession ? Object.values(row.writing ?? {}).filter((who) => who !== this.by()) : [];
+    const status = isSession ? row.latest_status : row.status;
+    const refused = state === "passed" && status >= 400;
+    const took = isSession ? null : row.took_s;
     const count = isSession && row.waiting_count > 1 ? ` ${row.waiting_count}` : "";
     return make(
       "li",
@@ -144,11 +147,12 @@ export class List {
         make(
           "span",
           { class: "meta" },
-          make("span", { class: `state ${state}` }, `${STATES[state] ?? state}${count}`),
+          make("span", { class: `state ${refused ? "failed" : state}` }, `${STATES[state] ?? state}${refused ? ` ${status}` : count}`),
           make("span", {}, nameOf(row.app)),
           row.model && row.model !== row.session ? make("span", {}, row.model) : null,
           make("span", {}, row.dialect),
           isSession ? make("span", {}, `${row.calls} ${row.calls === 1 ? "call" : "calls"}`) : row.by ? make("span", {}, `by ${row.by}`) : null,
+          took !== null ? make("span", {}, `${took.toFixed(1)} s`) : null,
           writers.length ? make("span", { class: "writes" }, `${writers.join(", ")} writes`) : null,
         ),
       ),

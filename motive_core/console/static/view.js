@@ -16,6 +16,13 @@ function drafted(told) {
   return make("details", { class: "part" }, make("summary", {}, words[told.kind] ?? "Drafted"), ...body, why);
 }
 
+// What is known of the real service's reply to a call that passed.
+function heard(call) {
+  if (call.took_s === null) return "The real service answers this call.";
+  const how = [call.status, `${call.took_s.toFixed(1)} s`].filter(Boolean).join(", ");
+  return call.problem ? `The real service: ${call.problem} (${how})` : `The real service answered this call (${how}).`;
+}
+
 export class View {
   constructor({ deeds, clock }) {
     this.deeds = deeds;
@@ -113,7 +120,7 @@ export class View {
   async draw() {
     const { session, subject, tab } = this;
     if (!session) return;
-    const key = [tab, session.session, subject?.prompt ?? subject?.call ?? "", subject?.state ?? "", subject?.drafted ? "drafted" : "", tab === "turns" ? session.calls : ""].join("\n");
+    const key = [tab, session.session, subject?.prompt ?? subject?.call ?? "", subject?.state ?? "", subject?.took_s ?? "", subject?.drafted ? "drafted" : "", tab === "turns" ? `${session.calls} ${session.latest_took_s}` : ""].join("\n");
     if (key === this.shown) return;
     this.shown = key;
     try {
@@ -161,9 +168,9 @@ export class View {
       settings.length ? make("p", { class: "facts" }, settings.join(" \u00b7 ")) : "",
       ...messages,
       request.format ? make("details", { class: "system" }, make("summary", {}, `The reply must be ${request.format.kind}`), make("pre", {}, JSON.stringify(request.format.schema, null, 2) ?? "")) : "",
-      subject.reply ? message({ role: "assistant", name: subject.by || null, parts: subject.reply, new: false }) : "",
+      subject.reply ? message({ role: "assistant", name: subject.by || (subject.state === "passed" ? "the real service" : null), parts: subject.reply, new: false }) : "",
       subject.drafted ? drafted(subject.drafted) : "",
-      subject.state === "passed" || subject.state === "passing" ? make("p", { class: "none" }, "The real service answered this call.") : "",
+      subject.state === "passed" || subject.state === "passing" ? make("p", { class: subject.problem ? "notice" : "none" }, heard(subject)) : "",
       subject.state === "failed" ? make("p", { class: "notice" }, `It failed: ${subject.error || subject.status || "no reply"}`) : "",
     ];
   }

@@ -84,7 +84,7 @@ async def told(app: App) -> Any:
     exchange = app.exchanges[-1]
     assert exchange is not None
     await app.gateway.delivered(exchange)
-    await app.gateway.console.compare("npc")
+    await app.gateway.console.read("npc")
     return app.gateway.console.transcript("npc", "json")[1]["turns"][-1]
 
 
