@@ -125,7 +125,7 @@ class Operator:
         """Begin an answer to a prompt that is said while it is written."""
         if wants_json(prompt.terms.response_format):
             raise OperatorError("the app wants JSON, which can be checked only when it is whole")
-        live = await self._pair.speak(session, prompt.prompt, by)
+        live = await self._pair.speak(session, prompt, by)
         after = await self._state_of(session, prompt)
         if after is None or after.answer is None or not after.answer.live:
             live.end()

@@ -19,7 +19,7 @@ from motive_core.exchange import Exchange, Listener
 from motive_core.ir import ChatRequest, Reply, TextPart
 from motive_core.part_sizes import bytes_of
 from motive_core.routing import NAMING_HEADERS, CallFacts
-from motive_core.session import Arrive, Command, Event, Role, Session
+from motive_core.session import Arrive, Command, Event, Prompt, Role, Session
 
 type CallState = Literal["held", "answered", "noticed", "failed", "passed", "gone"]
 
@@ -40,6 +40,15 @@ _KEPT_BYTES: Final = 16 * 1024 * 1024
 """Of requests and answers as they came. What they are in memory is about three times as much."""
 _TITLE_CHARACTERS: Final = 160
 _APP_CHARACTERS: Final = 120
+_NAME_CHARACTERS: Final = 256
+"""Of a session's name, and of a model's: no more of them can be a session's."""
+
+
+def id_of(prompt: Prompt) -> str:
+    """What the console calls a prompt. The numbers of a session begin anew when it does: with the digest of what was
+    said, and when, no answer goes to another prompt than the one that its author saw, and nothing that was kept of one
+    counts for another."""
+    return f"{prompt.prompt}.{prompt.key[:12]}.{round(prompt.created_at * 1000):x}"
 
 
 @dataclass(slots=True, eq=False)
@@ -230,7 +239,7 @@ class CallLog:
             else:
                 for prompt in reversed(state.prompts):
                     if prompt.calls and prompt.calls[-1].call == event.call:
-                        record.prompt = prompt.prompt
+                        record.prompt = id_of(prompt)
                         record.role = "asker"
                         break
         for command in commands:
@@ -283,12 +292,12 @@ class CallLog:
         return CallRecord(
             call,
             self._number,
-            session,
+            session[:_NAME_CHARACTERS],
             app,
             client,
             facts.listener,
             request.dialect,
-            request.model,
+            request.model[:_NAME_CHARACTERS],
             request.stream,
             title_of(request),
             at,

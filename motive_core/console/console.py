@@ -15,19 +15,26 @@ from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from motive_core.console.agents import Agents, Routes
-from motive_core.console.calls import CallLog
+from motive_core.console.calls import CallLog, id_of
 from motive_core.console.feed import Feed
-from motive_core.console.inbox import Inbox, id_of
+from motive_core.console.inbox import Inbox
 from motive_core.console.presence import Presence
 from motive_core.console.shown import reply_as_json
 from motive_core.console.suggestions import AskService, Fate, Suggestion, Suggestions
 from motive_core.console.transcript import as_fine_tuning, as_markdown, compared, turns_of
 from motive_core.dialects.degrade import parts_as_text
-from motive_core.errors import BadRequestError, ConflictError, MotiveError, NotFoundError, UnprocessableError
+from motive_core.errors import (
+    BadRequestError,
+    ConflictError,
+    MotiveError,
+    NotFoundError,
+    PayloadTooLargeError,
+    UnprocessableError,
+)
 from motive_core.exchange import Exchange
 from motive_core.ir import FinishReason, Part, ReasoningPart, RefusalPart, Reply, TextPart
 from motive_core.operating import Operator, has_service
-from motive_core.pairing import HeldCalls, LiveAnswer, Pairing, Spawn
+from motive_core.pairing import MOST_CHARACTERS, HeldCalls, LiveAnswer, Pairing, Spawn
 from motive_core.relay import CommandError, calls_of, checked_tool_call, parts_of, text_digest
 from motive_core.session import CUT, Answer, Command, Event, Failure, Prompt, Session, Terms, waits
 
@@ -36,6 +43,8 @@ logger = logging.getLogger(__name__)
 _NAME_CHARACTERS: Final = 60
 _ANSWERS: Final = 500
 """How many answers are remembered by who gave them."""
+_TYPED: Final = 20
+"""How many live answers are, after their end: each may have a million characters."""
 _MEETING: Final = ("pair", "review")
 """What a route must say for a person to answer its calls."""
 _CALLS_AT_ONCE: Final = 64
@@ -210,29 +219,46 @@ class Console:
     async def type(self, session: str, prompt_id: str, at: int, text: str, by: str, *, is_all: bool) -> str:
         """Say the words of an answer as they are written: ``text`` stands at this place of it. What was said already is
         not said again, and not changed. The first words take the prompt; ``is_all`` ends it. Gives all that was said.
-        Raises as ``answer`` does."""
+        What is refused changes nothing, and takes nothing. Raises as ``answer`` does; ``ConflictError`` with the code
+        ``gap`` if words before these are missing, ``said`` if others were said in their place, ``over`` if it has
+        ended before them; ``PayloadTooLargeError``."""
         key = (session, prompt_id)
         async with self._turn(session):
             typed = self._typed.get(key)
-            if typed is None:
-                prompt = await self._open(session, prompt_id)
-                await self.presence.take(session)
+            said = typed.live.text if typed is not None else ""
+            prompt = await self._open(session, prompt_id) if typed is None else None
+            if typed is not None and typed.by != _named(by):
+                raise ConflictError(f"{typed.by} is answering this call.", code="answered")
+            if at > len(said):
+                raise ConflictError("Words before these are missing.", code="gap")
+            if not text.startswith(said[at : at + len(text)]):
+                raise ConflictError("What was said already cannot be changed.", code="said")
+            more = text[len(said) - at :]
+            if len(said) + len(more) > MOST_CHARACTERS:
+                raise PayloadTooLargeError("The answer is too long.")
+            if typed is not None and typed.live.is_over and more:
+                raise ConflictError("This answer has ended: the app hears no more of it.", code="over")
+            if is_all and not (said + more).strip():
+                raise UnprocessableError("An answer needs words.", code="empty")
+            if prompt is not None:
+                if not more:
+                    return ""
                 live = await self._operator.speak(session, prompt, _named(by))
                 typed = self._typed[key] = _Typed(live, _named(by))
-                while len(self._typed) > _ANSWERS:
-                    del self._typed[next(iter(self._typed))]
+                self._forget_typed()
                 self._answer_given(key, by)
-            if typed.by != _named(by):
-                raise ConflictError(f"{typed.by} is answering this call.", code="answered")
-            live = typed.live
-            if at > len(live.text):
-                raise ConflictError("Words before these are missing.", code="gap")
-            if not text.startswith(live.text[at : at + len(text)]):
-                raise ConflictError("What was said already cannot be changed.", code="said")
-            live.write(text[len(live.text) - at :])
+                await self.presence.take(session)
+            assert typed is not None
+            typed.live.write(more)
             if is_all:
-                live.end()
-            return live.text
+                typed.live.end()
+            return typed.live.text
+
+    def _forget_typed(self) -> None:
+        """Of answers that have ended, the last few are remembered, for a page that has not heard yet."""
+        over = [key for key, one in self._typed.items() if one.live.is_over]
+        for key in over[:-_TYPED]:
+            del self._typed[key]
 
     async def fail(self, session: str, prompt_id: str, status: int, message: str, by: str) -> None:
         """Answer a prompt with an error of this status. Raises as ``answer`` does."""
@@ -383,9 +409,9 @@ class Console:
         raise ConflictError("This call does not wait any more.", code="over")
 
     async def _give(self, session: str, prompt: Prompt, answer: Answer, by: str) -> None:
-        await self.presence.take(session)
         await self._operator.answer(session, prompt, answer, _named(by))
         self._answer_given((session, id_of(prompt)), by)
+        await self.presence.take(session)
 
     def _answer_given(self, key: tuple[str, str], by: str) -> None:
         self._answered[key] = _Given(_named(by), self.now)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from motive_core.console.calls import CallLog, CallRecord, SessionRecord
+from motive_core.console.calls import CallLog, CallRecord, SessionRecord, id_of
 from motive_core.console.presence import CONSOLE
 from motive_core.console.shown import (
     format_as_json,
@@ -30,12 +30,6 @@ PAGE: Final = 50
 """Rows of a list at once."""
 _WAITING_SHOWN: Final = 20
 _FRESH: Final = Session()
-
-
-def id_of(prompt: Prompt) -> str:
-    """What the console calls a prompt. The numbers of a session begin anew when it does: with the digest of what was
-    said, no answer goes to another prompt than the one that its author saw."""
-    return f"{prompt.prompt}.{prompt.key[:12]}"
 
 
 class Inbox:

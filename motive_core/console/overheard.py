@@ -16,6 +16,7 @@ from motive_core.ir import Reply
 
 MOST_BYTES: Final = 1024 * 1024
 """What is kept of one reply at most, as it came: a larger one is not kept."""
+_PROBLEM_CHARACTERS: Final = 2000
 _UNPACKED_BYTES: Final = 8 * 1024 * 1024
 
 
@@ -40,10 +41,10 @@ def read(said: Overheard, dialect: str, *, streamed: bool) -> tuple[Reply | None
     try:
         body = decode_body(said.body, said.content_encoding, _UNPACKED_BYTES).strip()
         if said.status is None or said.status >= 400:
-            return None, told_error(said.status or 502, {}, body).message
+            return None, told_error(said.status or 502, {}, body).message[:_PROBLEM_CHARACTERS]
         if not is_stream_type(said.content_type) and not (streamed and not body.startswith(b"{")):
             return spoken.parse_reply(body), said.problem
         found = put_together(spoken, body)
     except (MotiveError, FramingError) as error:
         return None, f"It cannot be read: {error}"
-    return found.reply, found.problem or said.problem
+    return found.reply, (found.problem or said.problem)[:_PROBLEM_CHARACTERS]

@@ -57,6 +57,7 @@ from motive_core.session import (
     Gone,
     Passed,
     PassThrough,
+    Prompt,
     Released,
     Restarted,
     Said,
@@ -123,7 +124,8 @@ class Pairing:
         self.join_words = join_words
         self.commands = commands
         self.max_sessions = limits.max_sessions
-        self._live: dict[tuple[str, str], LiveAnswer] = {}
+        self._live: dict[tuple[str, str], tuple[LiveAnswer, float]] = {}
+        """By session and prompt, with when that was created: the numbers of a session begin anew when it does."""
         self.watch: Watch = _nobody
 
     def limit(self, limits: Limits) -> None:
@@ -319,8 +321,9 @@ class Pairing:
         for exchange in list(self._held.values()):
             exchange.exit(error)
         self._drafting.stop()
-        for live in list(self._live.values()):
-            live.end()
+        for live, _ in list(self._live.values()):
+            live.break_off(error)  # no answer: after a restart its prompt waits again
+        self._live.clear()
 
     async def _dispatch(self, session: str, event: Event) -> None:
         while True:
@@ -340,6 +343,8 @@ class Pairing:
         if after.turns > state.turns:
             self._metrics.turn(after.turns - state.turns)
         self._schedule(session, after)
+        if self._live:
+            self._forget_live(session, after, error_for("closed", session) if isinstance(event, Close) else None)
         for command in commands:
             self._run(session, command)
         if after.listening is not None and (listening := self._held.get(after.listening.call)) is not None:
@@ -429,14 +434,18 @@ class Pairing:
 
     def _say_live(self, exchange: Exchange, prompt_id: str) -> bool:
         """Let a call hear an answer as it is written; one that does not stream hears the whole of it."""
-        live = self._live.get((exchange.session, prompt_id))
+        live, _ = self._live.get((exchange.session, prompt_id), (None, 0.0))
         if live is None:  # it was being said by a process that is gone
             return False
         if exchange.streams:
             return exchange.relay(live.told_to(exchange))
 
         async def tell() -> None:
-            answer = await live.whole()
+            try:
+                answer = await live.whole()
+            except MotiveError as error:
+                exchange.fail(error)
+                return
             if exchange.ending is None:
                 exchange.decided_at = self._clock()
                 send(exchange, answer)
@@ -444,24 +453,37 @@ class Pairing:
         self._spawn(tell())
         return True
 
-    async def speak(self, session: str, prompt_id: str, by: str) -> LiveAnswer:
+    async def speak(self, session: str, prompt: Prompt, by: str) -> LiveAnswer:
         """Begin an answer of this operator that is said while it is written. Whether the prompt took it shows in the
         session's state."""
-        key = (session, prompt_id)
-        if key in self._live:
-            return self._live[key]
+        key = (session, prompt.prompt)
+        known, created_at = self._live.get(key, (None, 0.0))
+        if known is not None and created_at == prompt.created_at:
+            return known
 
         def ended(answer: Answer) -> None:
             answer = replace(answer, digest=text_digest(live.text), size_bytes=bytes_of(answer.parts), by=by)
             self._spawn(finish(answer))
 
         async def finish(answer: Answer) -> None:
-            await self._dispatch(session, Said(prompt_id, answer))
-            self._live.pop(key, None)
+            await self._dispatch(session, Said(prompt.prompt, answer))
+            if self._live.get(key) == (live, prompt.created_at):
+                del self._live[key]
 
-        live = self._live[key] = LiveAnswer(ended)
-        await self._dispatch(session, Answered(prompt_id, Answer((), "", live=True, by=by)))
+        live = LiveAnswer(ended)
+        self._live[key] = (live, prompt.created_at)
+        await self._dispatch(session, Answered(prompt.prompt, Answer((), "", live=True, by=by)))
         return live
+
+    def _forget_live(self, session: str, after: Session, error: MotiveError | None) -> None:
+        """Answers to prompts that the session does not know any more are nothing to it. With an error, whoever still
+        hears them is told that."""
+        known = {(prompt.prompt, prompt.created_at) for prompt in after.prompts}
+        for key, (live, created_at) in list(self._live.items()):
+            if key[0] == session and (key[1], created_at) not in known:
+                del self._live[key]
+                if error is not None:
+                    live.break_off(error)
 
     def pass_on(self, exchange: Exchange) -> None:
         """Let the service answer: with the draft that it made, or else the app's own, or the source that stands for

@@ -12,7 +12,7 @@ import pytest
 from motive_core.backends import MemoryBackend
 from motive_core.console import Console
 from motive_core.console.console import Written
-from motive_core.errors import ConflictError
+from motive_core.errors import ConflictError, MotiveError
 from motive_core.gateway import Gateway
 from motive_core.pairing import live as live_answers
 from tests.core.ports import FakePort
@@ -187,3 +187,131 @@ async def test_nothing_is_left_at_the_end(gateway: Gateway, console: Console) ->
     gateway.shut_down()
     assert await stream.text() == "one"
     assert b'"shutting_down"' in stream.data
+
+
+@pytest.mark.parametrize(
+    ("at", "text", "is_all", "code"),
+    [
+        (5, "words", False, "gap"),
+        (0, "", True, "empty"),
+        (0, " \n", True, "empty"),
+        (0, "x" * (live_answers.MOST_CHARACTERS + 1), False, "payload_too_large"),
+    ],
+    ids=["a gap", "nothing", "nothing but space", "too much"],
+)
+async def test_what_is_refused_takes_nothing(gateway: Gateway, at: int, text: str, is_all: bool, code: str) -> None:
+    console = gateway.console
+    held = await Client(gateway, "game").say("q", stream=True)
+    prompt = await prompt_of(console)
+    with pytest.raises(MotiveError) as raised:
+        await console.type("npc", prompt, at, text, "Ann", is_all=is_all)
+    assert raised.value.code == code
+    assert held.told == []
+    told = await console.inbox.session("npc")
+    assert not told["taken"] and [one["prompt"] for one in told["prompts"]] == [prompt]
+    await console.answer("npc", prompt, Written("whole"), "Bob")
+    assert held.told == ["respond"]
+
+
+async def test_nothing_said_yet_takes_nothing(gateway: Gateway, console: Console) -> None:
+    await Client(gateway, "game").say("q", stream=True)
+    prompt = await prompt_of(console)
+    assert await console.type("npc", prompt, 0, "", "Ann", is_all=False) == ""
+    assert await prompt_of(console) == prompt
+
+
+async def test_json_that_is_not_said_live_takes_no_session(gateway: Gateway, console: Console) -> None:
+    await Client(gateway, "game").say("q", stream=True, response_format={"type": "json_object"})
+    with pytest.raises(ConflictError, match="JSON"):
+        await console.type("npc", await prompt_of(console), 0, "{", "Ann", is_all=False)
+    assert not (await console.inbox.session("npc"))["taken"]
+
+
+async def test_words_after_the_end_are_refused(
+    gateway: Gateway, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_answers, "SILENCE_S", 0.02)
+    port = await Client(gateway, "game").say("q", stream=True)
+    prompt = await prompt_of(console)
+    await console.type("npc", prompt, 0, "I was", "Ann", is_all=False)
+    assert await Stream(port).text() == "I was"
+    for is_all in (False, True):
+        with pytest.raises(ConflictError) as raised:
+            await console.type("npc", prompt, 5, " late", "Ann", is_all=is_all)
+        assert raised.value.code == "over"
+    assert await console.type("npc", prompt, 0, "I was", "Ann", is_all=True) == "I was"  # the same once more is no harm
+
+
+async def test_an_answer_that_the_proxy_broke_off_is_none() -> None:
+    """As after a kill: half of an answer is not to stand for the whole."""
+    backend, clock = MemoryBackend(), Clock()
+    first = Gateway(config(), clock=clock, backend=backend)
+    port = await Client(first, "game").say("q", stream=True)
+    prompt = await prompt_of(first.console)
+    await first.console.type("npc", prompt, 0, "half", "Ann", is_all=False)
+    stream = Stream(port)
+    await stream.until("half")
+    first.shut_down()
+    assert await stream.text() == "half"
+    await settled()
+    second = Gateway(config(), clock=clock, backend=backend)
+    await second.restore()
+    assert await prompt_of(second.console) == prompt
+    await second.console.answer("npc", prompt, Written("whole"), "Ann")
+    assert heard(await Client(second, "game").say("q")) == "whole"
+    second.shut_down()
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_session_that_is_ended_ends_what_is_said_in_it(
+    gateway: Gateway, console: Console, streamed: bool
+) -> None:
+    port = await Client(gateway, "game").say("q", stream=streamed)
+    prompt = await prompt_of(console)
+    await console.type("npc", prompt, 0, "half", "Ann", is_all=False)
+    stream = Stream(port) if streamed else None
+    if stream is not None:
+        await stream.until("half")
+    assert await gateway.pair.close("npc")
+    await settled()
+    if stream is not None:
+        assert await stream.text() == "half" and b'"session_closed"' in stream.data
+    else:
+        assert json.loads(port.body)["error"]["code"] == "session_closed"
+    with pytest.raises(ConflictError):
+        await console.type("npc", prompt, 4, " more", "Ann", is_all=False)
+
+    # The same again is another prompt, though its number is the same: nothing of the old one counts for it.
+    clock: Any = gateway.clock
+    clock.now += 0.01
+    again = await Client(gateway, "game").say("q", stream=True)
+    [anew] = (await console.inbox.session("npc"))["prompts"]
+    assert anew["prompt"] != prompt
+    assert await console.type("npc", anew["prompt"], 0, "other words", "Ann", is_all=True) == "other words"
+    assert await Stream(again).text() == "other words"
+
+
+async def test_a_transcript_has_the_turns_of_a_session_that_began_anew(gateway: Gateway, console: Console) -> None:
+    clock: Any = gateway.clock
+    for number in range(2):
+        await Client(gateway, "game").say("q")
+        await console.answer("npc", await prompt_of(console), Written(f"a{number}"), "Ann")
+        await gateway.pair.close("npc")
+        clock.now += 10
+    turns = console.transcript("npc", "json")[1]["turns"]
+    assert [turn["said"][0]["text"] for turn in turns] == ["q", "q"]
+
+
+async def test_the_answer_of_a_long_time_goes_on_though_its_prompt_is_forgotten(
+    gateway: Gateway, console: Console
+) -> None:
+    clock: Any = gateway.clock
+    port = await Client(gateway, "game").say("q", stream=True)
+    prompt = await prompt_of(console)
+    await console.type("npc", prompt, 0, "one ", "Ann", is_all=False)
+    stream = Stream(port)
+    await stream.until("one")
+    clock.now += 100_000
+    await gateway.pair.tick("npc")
+    assert await console.type("npc", prompt, 4, "two", "Ann", is_all=True) == "one two"
+    assert await stream.text() == "one two"

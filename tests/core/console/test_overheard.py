@@ -177,6 +177,15 @@ class TestTheLog:
         assert 0 < len(kept) <= 16
         assert [record.call for record in kept] == [f"c{number}" for number in range(39, 39 - len(kept), -1)]
 
+    def test_names_are_kept_within_bounds(self, calls: Calls) -> None:
+        """Nobody counts them, and pages are told them again and again."""
+        request = ChatRequest("openai-chat", "m" * 4_000_000, ())
+        facts = CallFacts("forward", "openai-chat", "h", 443, "/", {}, "127.0.0.1", None, request)
+        calls.log.passed("c1", "m" * 4_000_000, facts, client="127.0.0.1")
+        [(name, known)] = calls.log.sessions.items()
+        assert (len(name), len(known.latest.model), len(known.latest.session)) == (256, 256, 256)
+        assert [record.call for record in calls.log.of(name)] == ["c1"]
+
     def test_a_service_that_did_not_answer(self, calls: Calls) -> None:
         calls.pass_one("c1")
         calls.log.overheard("c1", Overheard(None, problem="The real service did not answer: refused"))
