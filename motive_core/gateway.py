@@ -20,7 +20,7 @@ from motive_core.backends import Backend, MemoryBackend
 from motive_core.background import BackgroundTable
 from motive_core.clients import FORWARDED_HEADER, TrustedProxies, limited_as
 from motive_core.config import Config, Hashed, Route, check_route
-from motive_core.console import Console, Logins
+from motive_core.console import Archive, Console, Logins
 from motive_core.content import check_values, decode_body
 from motive_core.dialects import Dialect, ModelInfo, RequestHead, dialect_of
 from motive_core.errors import (
@@ -90,8 +90,10 @@ class Gateway:
         versions: Mapping[str, str] | None = None,
         logins: Logins | None = None,
         live_routes: LiveRoutes | None = None,
+        archive: Archive | None = None,
     ) -> None:
-        """``versions`` are told by ``/metrics`` beside our own; ``logins`` is who is logged in to the console."""
+        """``versions`` are told by ``/metrics`` beside our own; ``logins`` is who is logged in to the console, and
+        ``archive`` where its transcripts are kept."""
         self.clock = clock or steady_clock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._started_at = self.clock()
@@ -140,6 +142,7 @@ class Gateway:
             new_id=new_id,
             ask_service=self.answering.draft,
             routes=self,
+            archive=archive or Archive(),
         )
         self.ledger.calls = self.console.log
         self.listeners: Callable[[], list[str]] = list

@@ -33,7 +33,7 @@ from motive_shell.exposure import why_exposed
 from motive_shell.holds import Holds
 from motive_shell.logs import apply_logging
 from motive_shell.services import Services
-from motive_shell.store import open_live_routes, open_logins, open_store
+from motive_shell.store import open_archive, open_live_routes, open_logins, open_store
 from motive_shell.uploads import UploadGuard
 
 logger = logging.getLogger(__name__)
@@ -67,6 +67,7 @@ class Runtime:
             versions={"mitmproxy": version.VERSION},
             logins=open_logins(self.config_file.config, options.mode, env, clock),
             live_routes=open_live_routes(self.config_file.config, options.mode, env),
+            archive=open_archive(self.config_file.config, options.mode, env),
         )
         self.gateway.save_route = self._save_route
         self.streams = Streams(self.gateway.clock)

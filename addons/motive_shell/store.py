@@ -15,7 +15,7 @@ from mitmproxy.proxy.mode_specs import ProxyMode, ReverseMode
 from motive_core.access import LOGIN_COOKIE
 from motive_core.backends import SqliteStore, open_sqlite
 from motive_core.config import Config
-from motive_core.console import Logins
+from motive_core.console import Archive, Logins
 from motive_core.live_routes import LiveRoutes
 
 _ANY_PORT: Final = "any"
@@ -40,6 +40,11 @@ def open_logins(config: Config, modes: Sequence[str], env: Mapping[str, str], cl
 def open_live_routes(config: Config, modes: Sequence[str], env: Mapping[str, str]) -> LiveRoutes:
     """The routes that the operator put in force: beside the store, if there is one."""
     return LiveRoutes(None if config.store.kind == "memory" else _path(config, modes, env).with_suffix(".routes.json"))
+
+
+def open_archive(config: Config, modes: Sequence[str], env: Mapping[str, str]) -> Archive:
+    """Where the console's transcripts are kept: beside the store, if there is one."""
+    return Archive(None if config.store.kind == "memory" else _path(config, modes, env).with_suffix(".turns.jsonl"))
 
 
 def _path(config: Config, modes: Sequence[str], env: Mapping[str, str]) -> Path:

@@ -7,7 +7,7 @@ written on the way of every call, so it computes next to nothing there. Knows no
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final, Literal
@@ -19,7 +19,7 @@ from motive_core.exchange import Exchange, Listener
 from motive_core.ir import ChatRequest, Reply, TextPart
 from motive_core.part_sizes import bytes_of
 from motive_core.routing import NAMING_HEADERS, CallFacts
-from motive_core.session import Arrive, Command, Event, Prompt, Role, Session
+from motive_core.session import Arrive, Command, Event, Prompt, Role, SendAnswer, Session
 
 type CallState = Literal["held", "answered", "noticed", "failed", "passed", "gone"]
 
@@ -126,6 +126,8 @@ class CallLog:
         self._by_session: dict[str, deque[CallRecord]] = {}
         self.sessions: OrderedDict[str, SessionRecord] = OrderedDict()
         """The one that was heard of last stands last."""
+        self.ended_call: Callable[[CallRecord], None] = lambda record: None
+        """Is told of each call that is over, and again when more is known of it."""
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -177,6 +179,7 @@ class CallLog:
             record.size_bytes += len(said.body)
             self._kept_bytes += len(said.body)
             self._drop()
+            self.ended_call(record)
         self._changed(record)
 
     def read(self, record: CallRecord) -> bool:
@@ -186,7 +189,7 @@ class CallLog:
             return False
         record.said, record.problem = read(said, record.dialect, streamed=record.stream)
         record.overheard = replace(said, body=b"", problem=record.problem)
-        more_bytes = _size_of(record.said) - len(said.body)
+        more_bytes = size_of(record.said) - len(said.body)
         record.size_bytes += more_bytes
         self._kept_bytes += more_bytes
         self._drop()
@@ -204,13 +207,21 @@ class CallLog:
         record.error = exchange.error.code if exchange.error is not None else ""
         if record.request is not None and exchange.said is not None:
             record.said = exchange.said
-            size_bytes = _size_of(exchange.said)
+            size_bytes = size_of(exchange.said)
             record.size_bytes += size_bytes
             self._kept_bytes += size_bytes
             self._drop()
         if exchange.draft is not None:
             self.drafted(record.call, exchange.draft, "review")
+        self.ended_call(record)
         self._changed(record)
+
+    def restore(self, records: Iterable[CallRecord]) -> None:
+        """Take over calls that the last process knew, in the order in which they came."""
+        for record in records:
+            self._number += 1
+            record.number = self._number
+            self._add(record)
 
     def drafted(self, call: str, reply: Reply | None, kind: str, why: str = "") -> bool:
         """What the service of a call would have said is known; ``why`` says why not, or not all of it. The latest one
@@ -221,11 +232,13 @@ class CallLog:
             return False
         if record.drafted is not None and (record.draft_kind == "review" or (why and not record.draft_why)):
             return False
-        before_bytes, after_bytes = _size_of(record.drafted), _size_of(reply)
+        before_bytes, after_bytes = size_of(record.drafted), size_of(reply)
         record.drafted, record.draft_kind, record.draft_why, record.diff = reply, kind, why, None
         record.size_bytes += after_bytes - before_bytes
         self._kept_bytes += after_bytes - before_bytes
         self._drop()
+        if record.ended_at is not None:
+            self.ended_call(record)
         self._changed(record)
         return True
 
@@ -237,8 +250,10 @@ class CallLog:
             ):
                 self._answers(record)
             else:
+                own = (one for one in commands if one.call == event.call)
+                given = {one.prompt for one in own if isinstance(one, SendAnswer)}
                 for prompt in reversed(state.prompts):
-                    if prompt.calls and prompt.calls[-1].call == event.call:
+                    if (prompt.calls and prompt.calls[-1].call == event.call) or prompt.prompt in given:
                         record.prompt = id_of(prompt)
                         record.role = "asker"
                         break
@@ -346,7 +361,8 @@ class CallLog:
         self._feed.touch("session", record.session)
 
 
-def _size_of(reply: Reply | None) -> int:
+def size_of(reply: Reply | None) -> int:
+    """What the words of a reply take, in bytes, by estimate."""
     return sum(bytes_of(choice.parts) for choice in reply.choices[:1]) if reply is not None else 0
 
 

@@ -15,7 +15,8 @@ from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from motive_core.console.agents import Agents, Routes
-from motive_core.console.calls import CallLog, id_of
+from motive_core.console.archive import Archive
+from motive_core.console.calls import CallLog, CallRecord, id_of
 from motive_core.console.feed import Feed
 from motive_core.console.inbox import Inbox
 from motive_core.console.presence import Presence
@@ -33,7 +34,7 @@ from motive_core.errors import (
 )
 from motive_core.exchange import Exchange
 from motive_core.ir import FinishReason, Part, ReasoningPart, RefusalPart, Reply, TextPart
-from motive_core.operating import Operator, has_service
+from motive_core.operating import OPERATOR, Operator, has_service
 from motive_core.pairing import MOST_CHARACTERS, HeldCalls, LiveAnswer, Pairing, Spawn
 from motive_core.relay import CommandError, calls_of, checked_tool_call, parts_of, text_digest
 from motive_core.session import CUT, Answer, Command, Event, Failure, Prompt, Session, Terms, waits
@@ -103,6 +104,7 @@ class Console:
         new_id: Callable[[], str],
         ask_service: AskService,
         routes: Routes,
+        archive: Archive,
     ) -> None:
         self._pairing = pairing
         self._operator = operator
@@ -111,6 +113,8 @@ class Console:
         self._new_id = new_id
         self.feed = Feed(secrets.token_hex(6))
         self.log = CallLog(self.feed, clock)
+        self._archive = archive
+        self.log.ended_call = self._archived
         self.presence = Presence(
             operator, pairing, clock=clock, spawn=spawn, changed=lambda name: self.feed.touch("session", name)
         )
@@ -146,7 +150,14 @@ class Console:
 
     async def restore(self) -> None:
         """Go on with what the last process had taken over."""
+        self.log.restore(self._archive.read())
         await self.presence.restore()
+
+    def _archived(self, record: CallRecord) -> None:
+        """Keep a call of the app in a session that a person has taken over."""
+        if record.role != "answerer" and (record.source == OPERATOR or self.presence.has(record.session)):
+            self.log.read(record)
+            self._archive.write(record)
 
     def close(self) -> None:
         """The process ends."""

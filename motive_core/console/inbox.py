@@ -131,7 +131,7 @@ class Inbox:
         """The body of a call. Raises ``NotFoundError``."""
         record, held = self._log.get(call), self._held.get(call)
         request = (record.request if record is not None else None) or (held.request if held is not None else None)
-        if request is None:
+        if request is None or not request.raw:
             raise NotFoundError("The body of this call is not kept any more.")
         return raw_of(request)
 

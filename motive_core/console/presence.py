@@ -53,6 +53,10 @@ class Presence:
         if not (await self._pairing.state(session)).taken_by:
             await self._operator.take_over(session, CONSOLE)
 
+    def has(self, session: str) -> bool:
+        """Whether the console has it."""
+        return session in self._sessions
+
     async def hand_back(self, session: str) -> None:
         """Give it back, whatever it was taken over by: what the app asks from now on goes where it went before."""
         self._rested.discard(session)

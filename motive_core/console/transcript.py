@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from motive_core.console.calls import CallRecord
 from motive_core.console.diff import Piece, diff
-from motive_core.console.shown import parts_as_json, reply_as_json, took_s
+from motive_core.console.shown import parts_as_json, reply_as_json
 from motive_core.dialects.degrade import parts_as_text
 from motive_core.ir import BlobPart, Message, Part, RefusalPart, Reply, TextPart, ToolCallPart, ToolResultPart
 from motive_core.relay import border_of
@@ -28,29 +29,54 @@ _DRAFTED: Final = {
 def turns_of(records: Iterable[CallRecord]) -> list[dict[str, Any]]:
     """The turns of these calls, in their order. Calls of the model's side are none; those that share a prompt are
     one turn."""
-    found: list[dict[str, Any]] = []
-    prompts: set[str] = set()
+    return [_turn(turn) for turn in _turns(records)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """A prompt: the call that tells what became of it, and when it was said first."""
+
+    record: CallRecord
+    began_at: float
+
+    @property
+    def took_s(self) -> float | None:
+        """How long the app waited, over all that it tried."""
+        ended_at = self.record.ended_at
+        return round(ended_at - self.began_at, 3) if ended_at is not None else None
+
+
+def _turns(records: Iterable[CallRecord]) -> list[_Turn]:
+    """An app that lost patience says the same once more: what was answered counts, or else the last of them."""
+    found: dict[str, _Turn] = {}
     for record in records:
-        if record.role == "answerer" or (record.prompt and record.prompt in prompts):
+        if record.role == "answerer":
             continue
-        prompts.add(record.prompt)
-        found.append(
-            {
-                "call": record.call,
-                "at": _time(record.at),
-                "app": record.app,
-                "model": record.model,
-                "dialect": record.dialect,
-                "said": parts_as_json(said_of(record)) if record.request is not None else None,
-                "state": record.state,
-                "answered_by": who_answered(record),
-                "took_s": took_s(record),
-                "answer": reply_as_json(record.said) if record.said is not None else None,
-                "error": record.error or record.problem or None,
-                **drafted_of(record),
-            }
-        )
-    return found
+        key = record.prompt or f"-{record.call}"
+        known = found.get(key)
+        if known is None:
+            found[key] = _Turn(record, record.at)
+        elif known.record.state != "answered" or known.record.said is None:
+            found[key] = _Turn(record, known.began_at)
+    return list(found.values())
+
+
+def _turn(turn: _Turn) -> dict[str, Any]:
+    record = turn.record
+    return {
+        "call": record.call,
+        "at": _time(turn.began_at),
+        "app": record.app,
+        "model": record.model,
+        "dialect": record.dialect,
+        "said": parts_as_json(said_of(record)) if record.request is not None else None,
+        "state": record.state,
+        "answered_by": who_answered(record),
+        "took_s": turn.took_s,
+        "answer": reply_as_json(record.said) if record.said is not None else None,
+        "error": record.error or record.problem or None,
+        **drafted_of(record),
+    }
 
 
 def drafted_of(record: CallRecord) -> dict[str, Any]:
@@ -107,7 +133,8 @@ def who_answered(record: CallRecord) -> str:
 def as_markdown(session: str, records: list[CallRecord]) -> str:
     """A transcript to read."""
     blocks = [f"# {_plain(session)}"]
-    for turn, record in _with_records(records):
+    for one in _turns(records):
+        record, turn = one.record, _turn(one)
         who = f", {turn['answered_by']}" if turn["answered_by"] else ""
         took = f", {turn['took_s']:.1f} s" if turn["took_s"] is not None else ""
         said = (
@@ -136,14 +163,10 @@ def as_fine_tuning(records: Iterable[CallRecord]) -> bytes:
 
     Source: https://platform.openai.com/docs/guides/supervised-fine-tuning"""
     lines = []
-    prompts: set[str] = set()
-    for record in records:
+    for record in (turn.record for turn in _turns(records)):
         request, said = record.request, record.said
-        if record.role == "answerer" or request is None or said is None or record.state != "answered":
+        if request is None or said is None or record.state != "answered":
             continue
-        if record.prompt and record.prompt in prompts:
-            continue
-        prompts.add(record.prompt)
         answer = Message("assistant", said.choices[0].parts if said.choices else ())
         example: dict[str, Any] = {"messages": [one for m in (*request.messages, answer) for one in _example(m)]}
         if request.tools:
@@ -185,11 +208,6 @@ def _example(message: Message) -> list[dict[str, Any]]:
 
 def _url_of(part: BlobPart) -> str:
     return part.url or f"data:{part.media_type};base64,{part.data or ''}"
-
-
-def _with_records(records: list[CallRecord]) -> Iterable[tuple[dict[str, Any], CallRecord]]:
-    by_call = {record.call: record for record in records}
-    return [(turn, by_call[turn["call"]]) for turn in turns_of(records)]
 
 
 def as_json(value: Any) -> bytes:

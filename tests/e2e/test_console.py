@@ -286,3 +286,8 @@ async def test_a_restart_with_a_prompt_that_waits(start_proxy: StartProxy, sessi
         assert again["prompt"] == prompt["prompt"]  # so that a draft is found again
         await page.do("answer", session=session, prompt=again["prompt"], text="back")
         assert (await asked).text == "back"
+        turns = await page.until_turn(session, 2)
+        assert [(turn["said"][0]["text"], turn["answer"], turn["answered_by"]) for turn in turns] == [
+            ("one", [{"kind": "text", "text": "here"}], "Ann"),
+            ("two", [{"kind": "text", "text": "back"}], "Ann"),
+        ]

@@ -302,6 +302,24 @@ async def test_a_transcript_has_the_turns_of_a_session_that_began_anew(gateway: 
     assert [turn["said"][0]["text"] for turn in turns] == ["q", "q"]
 
 
+async def test_an_app_that_lost_patience_made_one_turn(gateway: Gateway, console: Console) -> None:
+    clock: Any = gateway.clock
+    game = Client(gateway, "game")
+    await game.say("q")
+    [lost] = game.exchanges
+    assert lost is not None
+    lost.end("gone")
+    await gateway.gone(lost)
+    clock.now += 2
+    await game.say("q")
+    await console.answer("npc", await prompt_of(console), Written("a"), "Ann")
+    await deliver(gateway, game)
+    [turn] = console.transcript("npc", "json")[1]["turns"]
+    assert (turn["state"], turn["answered_by"], turn["answer"]) == ("answered", "Ann", [{"kind": "text", "text": "a"}])
+    assert turn["took_s"] == 2.0
+    assert b'"content": "a"' in console.transcript("npc", "jsonl")[1]
+
+
 async def test_the_answer_of_a_long_time_goes_on_though_its_prompt_is_forgotten(
     gateway: Gateway, console: Console
 ) -> None:
