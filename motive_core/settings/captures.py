@@ -2,7 +2,8 @@
 
 Owns a small engine of its own, since Rust's does not tell groups here and Python's takes a time that grows with a power
 of the text. It looks for the same match in the same order as Python's, and tries each step of the regex at each place
-of the text only once: with no look-around and no back-references, what failed there fails again.
+of the text only once: with no look-around and no back-references, what failed there fails again. It differs from Python
+where a group repeats a few times and may be empty: which of the times the group is from.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Final
 
 from motive_core.linear import Token, tokens
 
-STEPS_LIMIT: Final = 1_000
+STEPS_LIMIT: Final = 250
 """How long the program of a regex may be. It takes so many bytes for each character of a text, and as many steps."""
 
 _PLACES: Final = frozenset({"^", "$", r"\A", r"\Z", r"\b", r"\B"})
@@ -168,8 +169,9 @@ class _Room:
         none."""
         begun, end = self._ends.get(at, (0, -1))
         if not begun <= place <= end:
-            match = run.whole(self._text, place)
-            end = match.end() if match is not None else place
+            # A run that reaches one that is known ends where that ends: going back, each character is looked at once.
+            reached = _end(run.whole(self._text, place, begun)) if place < begun else -1
+            end = end if reached == begun else _end(run.whole(self._text, place))
             self._ends[at] = place, end
         most = end if run.most is None else min(end, place + run.most)
         least = place + run.least
@@ -190,6 +192,10 @@ class _Room:
             i = free[i]
         found = i - 1
         return found if (first <= found <= last if run.is_lazy else last <= found <= first) else None
+
+
+def _end(match: re.Match[str] | None) -> int:
+    return match.end() if match is not None else -1
 
 
 class _Compiler:

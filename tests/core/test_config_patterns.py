@@ -92,7 +92,7 @@ def test_groups() -> None:
         (r"(?P<n>a+)a*a*a*a*b", "a", " ab"),
         (r"(?P<n>a+?)a*?a*?a{0,900}a*?b", "a", " ab"),
         (r"(?P<n>[\w ]+)[\w ]+[\w ]+, a guard", "a ", "\nbob the x, a guard"),
-        (r"(?P<n>(?:a|aa){9}){9}b", "a", " " + "a" * 99 + "b"),
+        (r"(?P<n>(?:a|aa){9}){3}b", "a", " " + "a" * 99 + "b"),
     ],
 )
 def test_groups_are_read_in_linear_time(pattern: str, unit: str, tail: str) -> None:
@@ -101,7 +101,7 @@ def test_groups_are_read_in_linear_time(pattern: str, unit: str, tail: str) -> N
     matcher = Matcher(pattern)
     began = time.thread_time()
     assert matcher.search(text)
-    assert time.thread_time() - began < 2
+    assert time.thread_time() - began < 1.5
 
 
 ATOMS: Final = st.sampled_from(["a", "b", "ab", ".", r"\w", "[^a]", "[ab]", r"\b", "^", "$", r"\n", "B", r"\A"])
@@ -111,7 +111,9 @@ regexes = st.recursive(
     lambda inner: st.one_of(
         st.lists(inner, min_size=1, max_size=4).map("".join),
         st.lists(inner, min_size=2, max_size=3).map(lambda ways: f"(?:{'|'.join(ways)})"),
-        st.tuples(st.sampled_from(["(", "(?:", "(?i:", "(?P<_>"]), inner, st.just(")"), REPEATS).map("".join),
+        st.tuples(st.sampled_from(["(", "(?:", "(?i:", "(?P<_>"]), inner, st.just(")")).map("".join),
+        # What repeats holds something: the engines differ in what a group is that may be empty.
+        st.tuples(st.sampled_from(["(", "(?:", "(?P<_>"]), st.just("[ab]"), inner, st.just(")"), REPEATS).map("".join),
     ),
     max_leaves=8,
 )
@@ -124,8 +126,8 @@ regexes = st.recursive(
 @settings(deadline=None, max_examples=300)
 def test_groups_are_those_that_python_reads(pattern: tuple[str, str], text: str) -> None:
     flags, body = pattern
-    parts = f"(?P<_>{body})c?".split("(?P<_>")
-    numbered = flags + parts[0] + "".join(f"(?P<g{i}>{part}" for i, part in enumerate(parts[1:]))
+    first, *parts = f"(?P<_>{body})".split("(?P<_>")
+    numbered = flags + first + "".join(f"(?P<g{i}>{part}" for i, part in enumerate(parts))
     try:
         matcher = Matcher(numbered)
     except ValueError:
