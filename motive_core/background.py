@@ -170,7 +170,7 @@ def _fitted(reply: str, schema: Json, title: str) -> str:
     """A reply as the JSON object that is asked for: itself if it is one with all required members, else one made from
     the schema, texts that are no title left empty."""
     try:
-        value = from_json(reply)
+        value = from_json(reply, allow_inf_nan=False)
     except ValueError:
         value = None
     required = schema.get("required") if isinstance(schema, dict) else None

@@ -7,32 +7,27 @@ from __future__ import annotations
 
 import logging
 
-from jsonschema.exceptions import SchemaError, UnknownType, ValidationError
-from jsonschema.validators import validator_for
 from pydantic_core import from_json
-from referencing import Registry
-from referencing.exceptions import Unresolvable
 
 from motive_core.ir import Json, ResponseFormat
+from motive_core.schemas import UnusableError, fault
 
 logger = logging.getLogger(__name__)
 
 
 def misfit(value: Json, schema: Json) -> str | None:
-    """Where and why a value does not fit a JSON Schema; None if it does, or if the schema is none."""
+    """Where and why a value does not fit a JSON Schema; None if it does, or if the schema is none or takes too long."""
     if not isinstance(schema, dict):
         return None
-    # A registry of its own keeps a ``$ref`` to somewhere else from being fetched.
-    kind = validator_for(schema)
     try:
-        kind.check_schema(schema)
-        kind(schema, registry=Registry()).validate(value)
-    except ValidationError as error:
-        where = "/".join(map(str, error.absolute_path)) or "the object"
-        return f"{where}: {error.message}"
-    except (SchemaError, UnknownType, Unresolvable, RecursionError) as error:
-        logger.info("schema not usable error=%s", type(error).__name__)
-    return None
+        error = fault(value, schema)
+    except UnusableError as unusable:
+        logger.info("schema not usable error=%s", unusable)
+        return None
+    if error is None:
+        return None
+    where = "/".join(map(str, error.absolute_path)) or "the object"
+    return f"{where}: {error.message}"
 
 
 def wants_json(response_format: ResponseFormat | None) -> bool:
@@ -45,7 +40,7 @@ def format_misfit(text: str, response_format: ResponseFormat | None) -> str | No
     if response_format is None or not wants_json(response_format):
         return None
     try:
-        value = from_json(text)
+        value = from_json(text, allow_inf_nan=False)
     except ValueError as error:
         return f"the app asked for JSON, and this is none: {error}"
     if response_format.kind == "json_object" and not isinstance(value, dict):

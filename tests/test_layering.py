@@ -16,8 +16,9 @@ import pytest
 ROOT: Final = Path(__file__).resolve().parents[1]
 
 LAYERS: Final[tuple[frozenset[str], ...]] = (
-    frozenset({"motive_core.errors", "motive_core.log_lines"}),
+    frozenset({"motive_core.errors", "motive_core.log_lines", "motive_core.linear"}),
     frozenset({"motive_core.ir", "motive_core.certificates"}),
+    frozenset({"motive_core.schemas"}),
     frozenset(
         {
             "motive_core.stream",

@@ -10,11 +10,11 @@ from motive_core.config.heartbeats import HeartbeatClient
 from motive_core.config.loading import check_route, load_config
 from motive_core.config.models import DEFAULT_CONFIG_NAME, Background, BackgroundMatch, Config, Limits, Match, Route
 from motive_core.config.saving import route_as_tree, save_route, with_route
+from motive_core.linear import encodable
 from motive_core.settings.patterns import (
     CAPTURED_CHARACTERS,
     MATCHED_CHARACTERS,
     Matcher,
-    encodable,
     fill,
     glob_regex,
     normal_host,

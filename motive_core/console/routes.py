@@ -427,7 +427,7 @@ async def _body_of(request: Request) -> dict[str, Any]:
     if len(body) > _BODY_BYTES:
         raise PayloadTooLargeError(f"The body is larger than {_BODY_BYTES} bytes.")
     try:
-        value = from_json(body)
+        value = from_json(body, allow_inf_nan=False)
     except ValueError:
         raise BadRequestError("The body is no JSON.") from None
     if not isinstance(value, dict):

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 
 from motive_core.config import Commands
 from motive_core.dialects.degrade import parts_as_text
+from motive_core.dialects.exact import exact, loads_exact
 from motive_core.fit import format_misfit, misfit, wants_json
 from motive_core.ir import ReasoningPart, Reply, ResponseFormat, TextPart, Tool, ToolCallPart
 from motive_core.relay.drafts import calls_of, drafted, edited, parts_of, same_call, same_words, text_of, written
@@ -234,14 +235,14 @@ def checked_tool_call(
         offered = ", ".join(one.name for one in tools) or "none"
         raise CommandError(f"there is no tool {name!r} in this call; it offers: {offered}")
     try:
-        value = from_json(arguments)
+        value = from_json(arguments, allow_inf_nan=False)
     except ValueError as error:
         raise CommandError(f"the arguments of {name} are not JSON: {error}") from None
     if not isinstance(value, dict):
         raise CommandError(f"the arguments of {name} must be a JSON object")
     if (why := misfit(value, tool.schema)) is not None:
         raise CommandError(f"the arguments of {name} do not fit its schema: {why}")
-    return ToolCallPart(call_id, name, to_json(value).decode() if "\n" in arguments else arguments)
+    return ToolCallPart(call_id, name, exact(loads_exact(arguments.encode())) if "\n" in arguments else arguments)
 
 
 def checked_text(text: str, response_format: ResponseFormat | None) -> str:

@@ -3,9 +3,8 @@
 Owns what each of them means and what is refused at load. Knows no setting. Everything raises ``ValueError`` with a
 reason that a person can act on; whoever reads the configuration says where.
 
-Whether a regex matches is decided by Rust's engine (pydantic's default for patterns), in linear time whatever the text.
-Python's backtracking one only reads named groups, out of a text that is known to match; for its sake regexes with such
-groups must not repeat a choice without limit, which is what takes exponential time.
+Whether a regex matches is decided by Rust's engine, in linear time whatever the text. Its named groups are read by an
+engine of our own, in linear time too. Both mean what Python's does.
 """
 
 from __future__ import annotations
@@ -18,18 +17,16 @@ from ipaddress import ip_network
 from typing import Final
 from urllib.parse import urlsplit
 
-from pydantic_core import SchemaError, SchemaValidator, core_schema
+from motive_core.linear import LinearRegex, encodable, tokens
+from motive_core.settings.captures import Captures
 
 MATCHED_CHARACTERS: Final = 100_000
 """How much of one text a regex sees: its first characters. What stands behind them cannot match."""
 
 CAPTURED_CHARACTERS: Final = 10_000
-"""The same for a regex with named groups. Few of those that are left take more than the square of this in steps."""
+"""The same for a regex with named groups: some 100 ms for what people write, a second at worst."""
 
 _PLACEHOLDER: Final = re.compile(r"\{([A-Za-z_]\w*)\}")
-_REPEAT: Final = re.compile(r"(?:\*|\+|\?|\{(?P<least>\d+)(?P<comma>,)?(?P<most>\d*)\})\??")
-_GROUP_HEAD: Final = re.compile(r"\((?:\?(?:P?<\w+>|[a-zA-Z-]*:|(?P<empty>[a-zA-Z-]+\)|#[^)]*\))))?")
-_CLASS: Final = re.compile(r"\[\^?\]?(?:\\.|[^\]\\])*\]", re.DOTALL)
 _FEW: Final = 9
 """How often a choice may be repeated."""
 
@@ -39,97 +36,64 @@ _HOST_AND_PORT: Final = re.compile(r"(?P<host>\[[^\[\]]+\]|[^:\[\]]+)(?::(?P<por
 class Matcher:
     """A regex. ``names`` are its named groups."""
 
-    __slots__ = ("_linear", "_python", "names")
+    __slots__ = ("_captures", "_linear", "names")
 
     def __init__(self, pattern: str) -> None:
-        """Raises ``ValueError``. Both engines must understand it, so look-around and back-references are refused."""
+        """Raises ``ValueError``. Rust's engine and Python's must understand it, so look-around and back-references are
+        refused."""
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error")  # Python warns of what it may read otherwise in the future
-                self._python = re.compile(pattern)
-            self._linear = SchemaValidator(core_schema.str_schema(pattern=pattern, regex_engine="rust-regex"))
+                python = re.compile(pattern)
         except (re.error, Warning, RecursionError, OverflowError) as error:
             raise ValueError(f"not a valid regex: {error}") from None
-        except SchemaError as error:
-            raise ValueError(f"not a valid regex: {str(error).rpartition('error: ')[2].strip()}") from None
-        self.names = tuple(self._python.groupindex)
-        if self._python.flags & re.VERBOSE:
+        self._linear = LinearRegex(pattern)
+        self.names = tuple(python.groupindex)
+        if python.flags & re.VERBOSE:
             raise ValueError("not a valid regex: the flag x is not supported")
         if self.names and _repeats_a_choice(pattern):
             raise ValueError(
                 "not a valid regex: with named groups, what is repeated without limit must not hold a choice (|, ?, *, "
                 "+), or a text could make it very slow; write [\\w ]+ in the place of (\\w+ ?)+"
             )
+        self._captures = Captures(python) if self.names else None
 
     def search(self, text: str) -> Mapping[str, str] | None:
         """The named groups of the first match, None if there is none. A group that took no part in it is empty.
         ``text`` is as ``visible`` gives it."""
-        if self.names:
+        if self._captures is not None:
             text = text[:CAPTURED_CHARACTERS]
-        if not self._linear.isinstance_python(text):
+        if not self._linear.matches(text):
             return None
-        if not self.names:
-            return {}
-        match = self._python.search(text)
-        return match.groupdict(default="") if match is not None else None
+        return self._captures.search(text) if self._captures is not None else {}
 
 
 def _repeats_a_choice(pattern: str) -> bool:
     """Whether a group that may repeat more than a few times holds an alternative or a repeat of its own: ``(a+)+``. It
     is known to be a valid regex, without the flag x."""
     has_choice = [False]  # of the whole, and of each group that is open
-    position = 0
-    while position < len(pattern):
-        inner = False
-        match pattern[position]:
-            case "\\":
-                position += 2
-            case "[":
-                found = _CLASS.match(pattern, position)
-                position = found.end() if found is not None else position + 1
-            case "(":
-                head = _GROUP_HEAD.match(pattern, position)
-                assert head is not None
-                position = head.end()
-                if head["empty"] is None:
-                    has_choice.append(False)
-                continue
-            case ")":
+    inner = False  # of the group that has just ended
+    for token in tokens(pattern):
+        match token.kind:
+            case "open":
+                has_choice.append(False)
+            case "close":
                 inner = has_choice.pop()
-                position += 1
-            case "|":
-                has_choice[-1] = True
-                position += 1
+                has_choice[-1] |= inner
                 continue
-            case _:
-                position += 1
-        repeat = _REPEAT.match(pattern, position)
-        if repeat is not None:
-            position = repeat.end()
-            if inner and _may_repeat_often(repeat):
-                return True
-        is_fixed = repeat is None or (repeat["least"] is not None and repeat["comma"] is None)
-        has_choice[-1] |= inner or not is_fixed
+            case "or":
+                has_choice[-1] = True
+            case "repeat":
+                if inner and (token.most is None or token.most > _FEW):
+                    return True
+                has_choice[-1] |= token.least != token.most
+        inner = False
     return False
-
-
-def _may_repeat_often(repeat: re.Match[str]) -> bool:
-    if repeat["least"] is None:
-        return not repeat[0].startswith("?")
-    most = repeat["most"] or ("" if repeat["comma"] else repeat["least"])
-    return not most or int(most) > _FEW
 
 
 def visible(text: str) -> str:
     """What regexes see of a text. To be called once for all of them: it costs more than they do."""
     return encodable(text[:MATCHED_CHARACTERS])
-
-
-def encodable(text: str) -> str:
-    """The same without lone surrogates, which JSON may carry and UTF-8 may not."""
-    if text.isascii():
-        return text
-    return text.encode("utf-8", "replace").decode()
 
 
 def check_regex(pattern: str) -> str:

@@ -123,6 +123,17 @@ def test_more_calls_than_ids_are_refused() -> None:
         read((TextPart("/call now\n/call now"),), (Tool("now"),), ["c1"])
 
 
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+def test_a_call_with_a_number_that_json_does_not_have_is_refused(number: str) -> None:
+    with pytest.raises(CommandError, match="are not JSON"):
+        read((TextPart(f'/call now {{"a": {number}}}'),), (Tool("now"),), ["c1"])
+
+
+def test_a_call_of_several_lines_keeps_its_numbers() -> None:
+    called = read((TextPart('/call now {"a":\n1e400, "b": 1.0}'),), (Tool("now"),), ["c1"])
+    assert called.parts == (ToolCallPart("c1", "now", '{"a":1e400,"b":1.0}'),)
+
+
 @pytest.mark.parametrize(
     ("response_format", "text", "why"),
     [

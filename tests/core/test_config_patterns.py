@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import time
+from typing import Final
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from motive_core.config import CAPTURED_CHARACTERS, MATCHED_CHARACTERS, Matcher, glob_regex, split_host, visible
 from motive_core.settings.patterns import check_network, check_origin, check_service
@@ -72,6 +78,69 @@ def test_groups() -> None:
     assert matcher.names == ("a", "b")
     assert matcher.search("é-1 x-2") == {"a": "é", "b": "1"}
     assert matcher.search("é-") == {"a": "é", "b": ""}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "unit", "tail"),
+    [
+        (r"(?P<npc>\w+) .* .* .*, a guard$", "a ", "\nbob x y z, a guard"),
+        (
+            r"You are (?P<npc>.*), .* of (?P<town>.*), .* guard\.",
+            "You are x, y of z, ",
+            "\nYou are Bob, a of b, c guard.",
+        ),
+        (r"(?P<n>a+)a*a*a*a*b", "a", " ab"),
+        (r"(?P<n>a+?)a*?a*?a{0,900}a*?b", "a", " ab"),
+        (r"(?P<n>[\w ]+)[\w ]+[\w ]+, a guard", "a ", "\nbob the x, a guard"),
+        (r"(?P<n>(?:a|aa){9}){3}b", "a", " " + "a" * 99 + "b"),
+    ],
+)
+def test_groups_are_read_in_linear_time(pattern: str, unit: str, tail: str) -> None:
+    """A system prompt that Python's engine would read in the fourth power of its length."""
+    text = (unit * CAPTURED_CHARACTERS)[: CAPTURED_CHARACTERS - len(tail)] + tail
+    matcher = Matcher(pattern)
+    began = time.thread_time()
+    assert matcher.search(text)
+    assert time.thread_time() - began < 1.5
+
+
+ATOMS: Final = st.sampled_from(["a", "b", "ab", ".", r"\w", "[^a]", "[ab]", r"\b", "^", "$", r"\n", "B", r"\A"])
+REPEATS: Final = st.sampled_from(["", "", "", "*", "+", "?", "*?", "+?", "??", "{2}", "{1,3}", "{0,2}?", "{2,}"])
+regexes = st.recursive(
+    st.tuples(ATOMS, REPEATS).map("".join),
+    lambda inner: st.one_of(
+        st.lists(inner, min_size=1, max_size=4).map("".join),
+        st.lists(inner, min_size=2, max_size=3).map(lambda ways: f"(?:{'|'.join(ways)})"),
+        st.tuples(st.sampled_from(["(", "(?:", "(?i:", "(?P<_>"]), inner, st.just(")")).map("".join),
+        # What repeats holds something: the engines differ in what a group is that may be empty.
+        st.tuples(st.sampled_from(["(", "(?:", "(?P<_>"]), st.just("[ab]"), inner, st.just(")"), REPEATS).map("".join),
+    ),
+    max_leaves=8,
+)
+
+
+@given(
+    pattern=st.tuples(st.sampled_from(["", "", "(?i)", "(?s)", "(?m)"]), regexes),
+    text=st.text("abB \n", max_size=12),
+)
+@settings(deadline=None, max_examples=300)
+def test_groups_are_those_that_python_reads(pattern: tuple[str, str], text: str) -> None:
+    flags, body = pattern
+    first, *parts = f"(?P<_>{body})".split("(?P<_>")
+    numbered = flags + first + "".join(f"(?P<g{i}>{part}" for i, part in enumerate(parts))
+    try:
+        matcher = Matcher(numbered)
+    except ValueError:
+        return
+    python = re.search(numbered, text)
+    read = matcher.search(text)
+    if read is not None and python is not None:
+        assert read == python.groupdict(default="")
+
+
+def test_a_regex_with_groups_has_a_size() -> None:
+    with pytest.raises(ValueError, match="too large"):
+        Matcher("(?P<name>(?:(?:ab?){9}){9}){9}")
 
 
 def test_lone_surrogates_match_as_question_marks() -> None:
