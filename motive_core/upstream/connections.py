@@ -32,6 +32,8 @@ class Http:
     def __init__(self) -> None:
         self._pools: dict[bool, httpx.AsyncHTTPTransport] = {}
         self._trust: Future[ssl.SSLContext] | None = None
+        self._unwanted: set[asyncio.Task[httpx.Response | None]] = set()
+        """Calls that nobody waits for any more, until they have come to an end."""
 
     @property
     def loads(self) -> bool:
@@ -52,7 +54,32 @@ class Http:
         if pool is None:
             trust = await self._authorities() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             pool = self._pools.setdefault(secure, _pool(trust))
-        return await _sent(pool, request)
+        return await self._sent(pool, request)
+
+    async def _sent(self, pool: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
+        """The head of a reply. httpcore (1.0.9) keeps a connection for ever, open and of no use, if the task that waits
+        for it is cancelled at some moments (once it is connected, before the request is sent, say); it is made to be
+        cancelled by anyio, which leaves these moments out, and not while it connects: see ``_Sending``."""
+        sending = _Sending(request)
+        task = asyncio.ensure_future(sending.run(pool))
+        try:
+            response = await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if sending.cancel():
+                await asyncio.wait((task,))
+            if not task.done():
+                self._unwanted.add(task)
+                task.add_done_callback(self._forget)
+            elif not task.cancelled() and task.exception() is None and (late := task.result()) is not None:
+                await late.aclose()
+            raise
+        assert response is not None
+        return response
+
+    def _forget(self, task: asyncio.Task[httpx.Response | None]) -> None:
+        self._unwanted.discard(task)
+        if not task.cancelled():
+            task.exception()  # nobody wants to know
 
     async def _authorities(self) -> ssl.SSLContext:
         self.prepare("https:")
@@ -61,6 +88,8 @@ class Http:
 
     async def close(self) -> None:
         """Close every connection."""
+        for task in self._unwanted:
+            task.cancel()
         pools, self._pools = self._pools, {}
         for pool in pools.values():
             with suppress(TimeoutError):
@@ -68,28 +97,46 @@ class Http:
                     await pool.aclose()
 
 
-async def _sent(pool: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
-    """The head of a reply. httpcore (1.0.9) keeps a connection for ever, open and of no use, if the task that waits for
-    it is cancelled at some moments (once it is connected, before the request is sent, say); it is made to be cancelled
-    by anyio, which leaves these moments out."""
-    scope = anyio.CancelScope()
+class _Sending:
+    """A request on its way. anyio (before 4.16, which mitmproxy forbids on Python 3.12) forgets a connection that it is
+    making if it is cancelled in the middle: who does not want it any more waits for nothing, but it is cancelled when
+    its first byte is to be sent, or when it failed."""
 
-    async def send() -> httpx.Response | None:
-        with scope:
-            return await pool.handle_async_request(request)
-        return None
+    def __init__(self, request: httpx.Request) -> None:
+        self._request = request
+        self._told = request.extensions.get("trace")
+        self._scope = anyio.CancelScope()
+        self._connects = False
+        self._is_unwanted = False
 
-    sending = asyncio.ensure_future(send())
-    try:
-        response = await asyncio.shield(sending)
-    except asyncio.CancelledError:
-        scope.cancel()
-        await asyncio.wait((sending,))
-        if not sending.cancelled() and sending.exception() is None and (late := sending.result()) is not None:
-            await late.aclose()
-        raise
-    assert response is not None
-    return response
+    async def run(self, pool: httpx.AsyncHTTPTransport) -> httpx.Response | None:
+        """The head of the reply; None if nobody wants it any more."""
+        self._request.extensions = {**self._request.extensions, "trace": self._trace}
+        response = None
+        with self._scope:
+            response = await pool.handle_async_request(self._request)
+        if response is not None and self._is_unwanted:
+            await response.aclose()
+            return None
+        return response
+
+    def cancel(self) -> bool:
+        """Nobody wants it any more. Gives whether it ends at once."""
+        self._is_unwanted = True
+        if not self._connects:
+            self._scope.cancel()
+        return not self._connects
+
+    async def _trace(self, event: str, info: object) -> None:
+        """See httpcore's extension of this name: what it does, as ``connection.connect_tcp.started``."""
+        if event == "connection.connect_tcp.started":
+            self._connects = True
+        elif event.endswith((".failed", ".send_request_headers.started")):
+            self._connects = False
+            if self._is_unwanted:
+                self._scope.cancel()
+        if self._told is not None:
+            await self._told(event, info)
 
 
 def _authorities() -> ssl.SSLContext:
