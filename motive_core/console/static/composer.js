@@ -125,6 +125,7 @@ export class Composer {
       look.setAttribute("aria-pressed", String(!this.preview.hidden));
       this.drawPreview();
     });
+    this.more = make("details", { class: "more", open: Boolean(draft.reasoning || draft.finish) }, make("summary", {}, "Reasoning, and why it ends"), this.reasoning, this.finish);
     this.element.replaceChildren(
       make("h2", { class: "hidden" }, "Your answer"),
       this.writers,
@@ -137,7 +138,7 @@ export class Composer {
       this.why,
       make("div", { class: "deeds" }, this.send, tools.length ? pick : null, fail, this.pass),
       make("div", { class: "deeds" }, this.ask, look, this.say, this.drawSnippets()),
-      make("details", { class: "more", open: Boolean(draft.reasoning || draft.finish) }, make("summary", {}, "Reasoning, and why it ends"), this.reasoning, this.finish),
+      this.more,
     );
     for (const one of draft.calls ?? []) {
       const tool = tools.find((known) => known.name === one.name);
@@ -374,6 +375,8 @@ export class Composer {
     this.live = this.live ? null : { out: "", said: "", busy: false };
     this.say.setAttribute("aria-pressed", String(this.live !== null));
     this.say.textContent = this.live ? "Live on" : "Live off";
+    this.more.hidden = this.live !== null;
+    this.why.textContent = this.live && (this.reasoning.value.trim() || this.finish.value) ? "Live words go without the reasoning, and end as usual." : "";
     this.sayLive(false);
   }
 
@@ -387,6 +390,10 @@ export class Composer {
       this.why.textContent = "What the app has heard cannot be changed.";
       return;
     }
+    if (isAll && !value.trim()) {
+      this.why.textContent = "An answer needs words.";
+      return;
+    }
     live.all ||= isAll;
     live.next = live.all ? value : value.slice(0, value.search(/\s\S*$/) + 1);
     if (live.busy || (live.next.length <= live.said.length && !live.all)) return;
@@ -396,6 +403,7 @@ export class Composer {
         const [text, all] = [live.next.slice(live.said.length), Boolean(live.all)];
         live.out = live.next;
         const told = await act("type", { session: session.session, prompt: subject.prompt, at: live.said.length, text, all, by: this.by() });
+        if (!all && told.said.length <= live.said.length) break; // it takes no more, and says no more of it
         live.said = told.said;
         live.over = all;
       }
@@ -409,10 +417,14 @@ export class Composer {
       }
     } catch (error) {
       this.why.textContent = error.message;
-      if (error.status === 409 && !live.said) {
+      // Whatever has become of it, no more of it goes out: what waits now is shown, and what was written is kept.
+      if (error.status === 409 && error.code !== "said") {
         live.over = true;
-        this.live = null;
-        this.deeds.late(error.message);
+        if (this.live === live) {
+          this.live = null;
+          this.key = "";
+        }
+        this.deeds.late(live.said ? `${error.message} The app had heard ${live.said.length} characters.` : error.message);
       }
     } finally {
       live.busy = false;

@@ -4,6 +4,7 @@
 import { make } from "./parts.js";
 
 const LONGEST = 200_000;
+const LONGEST_MARKED = 2_000;
 const DEEPEST = 8;
 
 export function rendered(text) {
@@ -17,7 +18,7 @@ function blocks(lines, depth) {
   while (at < lines.length) {
     const line = lines[at];
     const fence = /^\s{0,3}(```+|~~~+)\s*([\w+-]*)/.exec(line);
-    const heading = /^\s{0,3}(#{1,6})\s+(.*?)\s*#*$/.exec(line);
+    const heading = /^\s{0,3}(#{1,6})\s+(\S.*)$/.exec(line);
     if (!line.trim()) {
       at += 1;
     } else if (fence) {
@@ -27,7 +28,7 @@ function blocks(lines, depth) {
       at = end + 1;
     } else if (heading) {
       // The page has headings of its own: these stand below them.
-      found.push(make("p", { class: `md-head md-head-${heading[1].length}` }, ...inline(heading[2])));
+      found.push(make("p", { class: `md-head md-head-${heading[1].length}` }, ...inline(withoutHashes(heading[2]))));
       at += 1;
     } else if (/^\s{0,3}([-*_])\s*(\1\s*){2,}$/.test(line)) {
       found.push(make("hr"));
@@ -63,6 +64,13 @@ function blocks(lines, depth) {
   return found;
 }
 
+// The hashes that close a heading are none of it.
+function withoutHashes(words) {
+  let end = words.trimEnd().length;
+  while (end && words[end - 1] === "#") end -= 1;
+  return words.slice(0, end).trimEnd();
+}
+
 function starts(line) {
   return /^\s{0,3}(#{1,6}\s|>|```|~~~)/.test(line) || item(line) !== null;
 }
@@ -80,6 +88,7 @@ function indent(line) {
 const MARKS = /(`+)([^`]|[^`][\s\S]*?[^`])\1(?!`)|(\*\*|__)(?=\S)([\s\S]*?\S)\3|([*_])(?=[^\s*_])([^*_\n]*[^\s*_])\5(?!\w)|(!?)\[([^\]\n]*)\]\(([^()\s]*)\)|(https?:\/\/[^\s<>()]*[^\s<>().,;:!?'"])/;
 
 function inline(text) {
+  if (text.length > LONGEST_MARKED) return [text]; // each mark that does not end is looked for to the end of the line
   const found = [];
   let rest = text;
   while (rest) {
