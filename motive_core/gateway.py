@@ -161,7 +161,7 @@ class Gateway:
         self.guard = Guard(config, Hashed.of(self.admin_token), self.logins.admits)
         self.refusals.configure(config, self.guard)
         named = config.access.admin_token
-        self.logins.token = named.digest.hex() if named is not None else ""
+        self.logins.use_token(named.digest.hex() if named is not None else "")
         self.pair.join_words = config.join_words
         self.pair.commands = CommandReader(config.commands)
         self.pair.limit(config.limits)

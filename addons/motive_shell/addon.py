@@ -41,7 +41,7 @@ from motive_shell.logs import keep_secrets
 from motive_shell.notes import note_passed
 from motive_shell.overhearing import overhear
 from motive_shell.runtime import Runtime, runtime_of
-from motive_shell.site import LONGEST_TARGET, refusal, to_console, to_origin, wants_console
+from motive_shell.site import LONGEST_TARGET, refusal, to_console, to_origin, wants_console, without_cookie
 from motive_shell.trust import has_certificates, make_certificates
 
 logger = logging.getLogger(__name__)
@@ -362,6 +362,8 @@ class Motive:
             flow.response.headers.pop("connection", None)
             kind = flow.response.headers.get("content-type", "")
             flow.response.stream = original is None or kind == "text/event-stream"
+            if original is not None and "set-cookie" in flow.response.headers:
+                flow.response.stream = without_cookie(flow.response)
         elif flow.response.raw_content is None and (self._is_llm_host(flow.request) or _goes_on(flow.response)):
             flow.response.stream = watched(flow)
 

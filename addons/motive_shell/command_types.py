@@ -95,7 +95,7 @@ class _CallType(types._FlowType):
 
     def parse(self, manager: CommandManager, t: Any, s: str) -> Flow:
         """Raises ``ValueError`` for what is no flow."""
-        waiting = _directory(manager).waiting_in(s)
+        waiting = None if means_flow(s) else _directory(manager).waiting_in(s)
         return waiting if waiting is not None else flow_of(manager, s)
 
 
@@ -110,6 +110,12 @@ class _ToolType(_TextType):
 class _JsonType(_TextType):
     typ = JsonText
     display = "json"
+
+
+def means_flow(spec: str) -> bool:
+    """Whether this is mitmproxy's way of naming a flow. Apps name their sessions, and one may say ``@focus``: what is
+    said to the flow in focus is not to go there."""
+    return spec.startswith(("@", "~", "!", "("))
 
 
 def flow_of(manager: CommandManager, spec: str) -> Flow:

@@ -19,7 +19,7 @@ from motive_core.errors import MotiveError
 from motive_core.exchange import Exchange
 from motive_core.operating import Operator, SessionLine
 from motive_shell.addon import Motive
-from motive_shell.command_types import ADDON, Call, JsonText, Session, Target, Tool, flow_of, make_known
+from motive_shell.command_types import ADDON, Call, JsonText, Session, Target, Tool, flow_of, make_known, means_flow
 from motive_shell.notes import SESSION, SOURCE
 from motive_shell.runtime import Runtime
 
@@ -82,7 +82,7 @@ class MotiveCommands:
         next call goes to the real service.
         """
         session = str(target)
-        if not any(line.session == session and line.taken_over for line in self._lines()):
+        if means_flow(session) or not any(line.session == session and line.taken_over for line in self._lines()):
             session = self._session_named(session)
         self._do(self._operator().give_back(session))
         logger.log(ALERT, f"Session {session} is given back.")
@@ -96,7 +96,10 @@ class MotiveCommands:
         name, for the one that has waited longest there. \\n in the text is a new line.
         """
         exchange = self._held(call)
-        self._do(self._operator().say(exchange, " ".join(text)))
+        words = " ".join(text)
+        if not words.strip():
+            raise CommandError("An answer needs words.")
+        self._do(self._operator().say(exchange, words))
 
     @_command("motive.call")
     def call_tool(self, call: Call, tool: Tool, arguments: JsonText = _NO_ARGUMENTS) -> None:
@@ -164,7 +167,7 @@ class MotiveCommands:
 
     def _session_named(self, spec: str) -> str:
         """The session that a name or a flow means."""
-        if spec in self.session_names():
+        if not means_flow(spec) and spec in self.session_names():
             return spec
         try:
             return _session_of(flow_of(ctx.master.commands, spec))

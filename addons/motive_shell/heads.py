@@ -28,7 +28,10 @@ def head_of(request: http.Request) -> RequestHead:
     for name, values in repeated.items():
         headers[name] = ", ".join(values)
     authority = request.authority if request.is_http2 or request.is_http3 else ""
-    authority = authority or headers.get("host", "")
+    if authority:
+        headers.setdefault("host", authority)  # so that the same stands there in every version of HTTP
+    else:
+        authority = headers.get("host", "")
     host = _host_of(authority) if authority else request.host
     return RequestHead(request.method, host, request.port, path, query, headers)
 

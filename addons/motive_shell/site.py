@@ -6,6 +6,7 @@ Owns their way to the origin. What they are answered with is the origin's busine
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Final
 
 from mitmproxy import http
@@ -53,6 +54,17 @@ def wants_console(head: RequestHead) -> bool:
 def to_console() -> tuple[int, dict[str, str], bytes]:
     """The reply to it."""
     return 303, {"location": CONSOLE_PATH}, b""
+
+
+def without_cookie(response: http.Response) -> Callable[[bytes], bytes]:
+    """To be the ``stream`` of a response that logs a browser in: its head has gone out when this is called first, and
+    from then on nobody who looks at the flow, or at a file of flows, finds the cookie."""
+
+    def forget(data: bytes) -> bytes:
+        response.headers.pop("set-cookie", None)
+        return data
+
+    return forget
 
 
 def to_origin(flow: http.HTTPFlow, origin: OriginServer, rank: Rank, login: str | None) -> http.Request:

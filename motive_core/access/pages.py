@@ -22,6 +22,8 @@ _ORIGIN: Final = re.compile(r"null|[a-z][a-z0-9+.-]*://[^\s,/@?#]+")
 """One origin as browsers write it (RFC 6454, section 6.2)."""
 _METHODS: Final = "GET, POST, DELETE, OPTIONS"
 _PREFLIGHT_KEPT_S: Final = 600
+_API: Final = "/console/api/"
+_OWN_SITES: Final = ("same-origin", "none")
 _ASKED_METHODS: Final = ("GET", "HEAD")
 
 
@@ -50,6 +52,9 @@ class Pages:
             # Its pages only: another one of this machine is of the same site, so that its calls come with the cookie.
             if origin is not None and not _is_own_origin(origin, head):
                 raise _refused(f"Pages of {origin} may not call the console.")
+            # A page may also have a browser fetch something as an image, say, which names no origin.
+            if head.path.startswith(_API) and head.headers.get("sec-fetch-site", "none") not in _OWN_SITES:
+                raise _refused("Pages of other origins may not call the console.")
         elif origin is not None:
             if not self._is_allowed(origin):
                 raise _refused(

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Iterator
 from typing import Final
 from urllib.parse import parse_qsl
 
 from motive_core.dialects import RequestHead
 from motive_core.routing import sigv4_key_id
+from motive_core.sources.model_headers import is_credential
 
 KEY_HEADERS: Final = ("authorization", "x-api-key", "x-goog-api-key", "api-key")
 """Where the vendors' SDKs put their keys: what stands there may be a real service's."""
@@ -24,6 +26,7 @@ LOGIN_COOKIE: Final = "motive_console"
 """How the names of the console's cookies begin. Cookies know no port, so the rest tells one proxy's from another's."""
 _BLANK: Final = " \t"
 """The white space that may stand around the value of a field (RFC 9110, section 5.5), and no other."""
+_WORDS: Final = re.compile(r"[\s;,=]+")
 _KEY_CHARACTERS: Final = 6
 """What is shorter is no key, and may be a word."""
 _FIELDS: Final = 100
@@ -54,7 +57,9 @@ def without_keys(text: str, head: RequestHead) -> str:
     """A text that others wrote about a request, an error say, with nothing of its keys in it."""
     keys = {secret for _, secret in presented_keys(head, "x-amz-security-token")}
     keys |= {secret for _, secret in presented_parameters(head, "access_token")}
-    keys |= {word for word in head.headers.get("authorization", "").split() if len(word) >= _KEY_CHARACTERS}
+    for name, value in head.headers.items():
+        if is_credential(name):
+            keys |= {value, *_WORDS.split(value)}
     for key in sorted(keys, key=len, reverse=True):
         if len(key) >= _KEY_CHARACTERS:
             text = text.replace(key, "\u2026")

@@ -98,6 +98,7 @@ class Agents:
         ``MotiveError``, and then nothing has changed."""
         if answer not in _ANSWERS:
             raise BadRequestError("answer must be pair or review.", param="answer")
+        session = session.strip()
         if not match:
             raise BadRequestError("The match must have a condition, or it would take every call.", param="match")
         route = _route({"name": f"console: {session[:60]}", "match": match, "session": session, "answer": answer})

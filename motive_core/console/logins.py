@@ -33,9 +33,18 @@ class Logins:
         self._clock = clock
         self._path = path
         self.cookie = cookie
-        self.token = ""
+        self._token = ""
         self._once = secrets.token_urlsafe(_BYTES)
         self._until: dict[str, tuple[float, str]] = _read(path) if path is not None else {}
+
+    def use_token(self, token: str) -> None:
+        """The admin token is this one from now on. Whoever was let in under another one has to log in again, even if
+        that comes back."""
+        self._token = token
+        known = {digest: one for digest, one in self._until.items() if one[1] == token}
+        if known != self._until:
+            self._until = known
+            self._write()
 
     @property
     def once(self) -> str:
@@ -53,7 +62,7 @@ class Logins:
         """Log a browser in. Gives its cookie."""
         value, now = secrets.token_urlsafe(_BYTES), self._clock()
         self._until = {digest: one for digest, one in self._until.items() if one[0] > now}
-        self._until[_digest(value)] = (now + KEEP_S, self.token)
+        self._until[_digest(value)] = (now + KEEP_S, self._token)
         while len(self._until) > _LOGINS:
             del self._until[min(self._until, key=lambda digest: self._until[digest][0])]
         self._write()
@@ -62,7 +71,7 @@ class Logins:
     def admits(self, value: str) -> bool:
         """Whether a cookie is one of a browser that is logged in."""
         until, token = self._until.get(_digest(value), (0.0, ""))
-        return until > self._clock() and token == self.token
+        return until > self._clock() and token == self._token
 
     def close(self, value: str) -> None:
         """Log a browser out."""

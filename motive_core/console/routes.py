@@ -70,7 +70,7 @@ def console_routes(console: Console, logins: Logins) -> list[BaseRoute]:
     static = {name: (folder / name).read_bytes() for name in (*_STATIC, "index.html", "login.html", "entered.html")}
     pages = _Pages(static, logins)
     asked = _Asked(console)
-    feed = _FeedRoute(console)
+    feed = _FeedRoute(console, logins)
     return [
         Route(CONSOLE_PATH, pages.page),
         Route(f"{CONSOLE_PATH}/", pages.page),
@@ -121,7 +121,8 @@ class _Pages:
         """The console, for who is logged in."""
         if request.headers.get(RANK_HEADER) != "operator":
             return self._html("login.html", 401)
-        if LOGIN_HEADER not in request.headers:
+        # A program that looks at the page is not to push the cookies of people out.
+        if LOGIN_HEADER not in request.headers and "text/html" in request.headers.get("accept", ""):
             return self._enter(request)
         return self._html("index.html")
 
@@ -366,15 +367,17 @@ class _FeedRoute:
     """What changes, as server-sent events (the HTML standard, section 9.2). A browser that comes back says the number
     of the last event that it has seen."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, logins: Logins) -> None:
         self._console = console
+        self._logins = logins
 
     async def serve(self, request: Request) -> Response:
         """The feed, from where the page stopped."""
         last = request.headers.get("last-event-id") or request.query_params.get("from", "")
-        return StreamingResponse(self._events(last), headers={**_HEADERS, "content-type": "text/event-stream"})
+        events = self._events(last, request.headers.get(LOGIN_HEADER))
+        return StreamingResponse(events, headers={**_HEADERS, "content-type": "text/event-stream"})
 
-    async def _events(self, last: str) -> AsyncIterator[bytes]:
+    async def _events(self, last: str, login: str | None) -> AsyncIterator[bytes]:
         console, feed = self._console, self._console.feed
         console.presence.page_opened()
         try:
@@ -387,7 +390,10 @@ class _FeedRoute:
                 yield _event("hello", {"now": console.now}, f"{feed.epoch}.{seen}", retry_ms=1000)
             ends_at = console.now + _FEED_S
             while not feed.closed and console.now < ends_at:
-                if not await feed.changed(seen, _ALIVE_S):
+                has_changed = await feed.changed(seen, _ALIVE_S)
+                if login is not None and not self._logins.admits(login):
+                    break  # who has logged out is told no more
+                if not has_changed:
                     yield b": still here\n\n"
                     continue
                 changes, seen = feed.since(seen), feed.number

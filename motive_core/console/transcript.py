@@ -225,7 +225,7 @@ def _time(at: float) -> str:
 
 def _quoted(text: str) -> str:
     """Words of others: whatever they are, no heading and no markup of the page around them."""
-    return "\n".join(f"> {line}" for line in text.split("\n"))
+    return "\n".join(f"> {line}" for line in text.splitlines() or [""])
 
 
 def _plain(text: str) -> str:

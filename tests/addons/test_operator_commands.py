@@ -365,3 +365,24 @@ async def test_resume_still_lets_the_real_service_answer(prompt: Prompt) -> None
     flow.resume()
     await settle()
     assert flow.response is None and flow.comment.startswith("passed by operator for npc")
+
+
+async def test_a_session_that_is_named_like_a_flow_gets_nothing_of_it(prompt: Prompt) -> None:
+    other = await prompt.proxy.call("give me", "@focus", agent="other")
+    prompt.view.add([other])
+    flow = await prompt.held()
+    prompt.types("motive.reply @focus 'the secret is 42'")
+    await settle()
+    assert (flow.intercepted, other.intercepted) == (False, True)
+    prompt.types("motive.takeover @focus")
+    prompt.types("motive.release @focus")
+    await settle()
+    assert other.intercepted
+
+
+@pytest.mark.parametrize("line", ["motive.reply @focus", "motive.reply @focus ''", "motive.reply npc ' '"])
+async def test_a_reply_needs_words(prompt: Prompt, line: str) -> None:
+    flow = await prompt.held()
+    with pytest.raises(CommandError, match="needs words"):
+        prompt.types(line)
+    assert flow.intercepted

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -193,6 +194,58 @@ class TestTheDoor:
             assert (await page.client.post("/console/logout")).status_code == 401  # no page said that it asks
             assert (await page.client.post("/console/logout", headers=page.origin)).status_code == 200
             assert (await page.client.get("/console/api/sessions", headers={"cookie": cookie})).status_code == 401
+
+    async def test_the_feed_ends_with_the_login(self, proxy: Proxy, at_meeting: Link, session: str) -> None:
+        async with browser(proxy) as page, page.feed() as feed:
+            await anext(feed)
+            assert (await page.client.post("/console/logout", headers=page.origin)).status_code == 200
+            asked = Talker(at_meeting, "openai", session, options={"max_retries": 0}).start("secret words")
+            told = [event async for event in feed]
+        assert not any("secret words" in json.dumps(event.data) for event in told)
+        await proxy.close_session(session)
+        with pytest.raises(openai.APIError):
+            await asked
+
+    async def test_programs_push_nobody_out(self, proxy: Proxy) -> None:
+        async with browser(proxy) as page, httpx.AsyncClient(base_url=proxy.meeting, trust_env=False) as program:
+            for _ in range(110):
+                assert (await program.get("/console", headers=proxy.admin)).status_code == 200
+            assert not program.cookies
+            assert (await page.client.get("/console/api/sessions")).status_code == 200
+
+    @pytest.mark.parametrize("site", ["same-site", "cross-site"])
+    async def test_pages_of_others_fetch_nothing_that_names_no_origin(self, proxy: Proxy, site: str) -> None:
+        async with browser(proxy) as page:
+            for name in ("feed", "sessions"):
+                reply = await page.client.get(f"/console/api/{name}", headers={"sec-fetch-site": site})
+                assert reply.status_code == 403
+            assert (await page.client.get("/console", headers={"sec-fetch-site": site})).status_code == 200
+            own = await page.client.get("/console/api/sessions", headers={"sec-fetch-site": "same-origin"})
+            assert own.status_code == 200
+
+    async def test_by_http2(self, proxy: Proxy, session: str) -> None:
+        async with httpx.AsyncClient(base_url=proxy.meeting, http1=False, http2=True, trust_env=False) as client:
+            entered = await client.post("/console/login", headers={"origin": proxy.meeting, **proxy.admin})
+            assert entered.status_code == 200
+            writing = {"session": session, "prompt": "p", "by": "Ann"}
+            for origin, status in ((proxy.meeting, 200), (proxy.meeting[:-1], 403), ("http://127.0.0.1", 403)):
+                reply = await client.post("/console/api/writing", json=writing, headers={"origin": origin})
+                assert reply.status_code == status
+
+    async def test_the_cookie_is_in_no_saved_flow(self, start_proxy: StartProxy, tmp_path: Path) -> None:
+        saved, har = tmp_path / "flows.mitm", tmp_path / "flows.har"
+        proxy = start_proxy(options=("-w", str(saved), "--set", f"hardump={har}"))
+        async with browser(proxy, enters=False) as page:
+            reply = await page.client.get(link_of(proxy))
+            assert "HttpOnly" in reply.headers["set-cookie"]
+            await page.enter()
+            values = list(page.client.cookies.values())
+            assert (await page.client.get("/console/api/sessions")).status_code == 200
+        proxy.terminate()
+        texts = [saved.read_bytes().decode("latin-1"), har.read_text("utf-8")]
+        for text in texts:
+            assert "/console/login" in text
+            assert not any(value in text for value in [*values, reply.headers["set-cookie"]])
 
     async def test_who_is_not_logged_in_gets_nothing(self, proxy: Proxy) -> None:
         async with browser(proxy, enters=False) as page:

@@ -84,7 +84,7 @@ export class Agents {
       if (value === null) return;
       try {
         await act("put-route", { match: value, session: session.value, answer: answer.value });
-        this.opened(session.value);
+        this.opened(session.value.trim());
         await this.list("It is in force: the agent's next call is held for you.");
       } catch (error) {
         why.textContent = error.message;

@@ -200,3 +200,10 @@ class TestTheLog:
         record.state = "answered"
         calls.log.overheard("c1", Overheard(200, "application/json", "", self.BODY))
         assert record.overheard is None
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n", "\v", "\f", "\x85", "\u2028", "\u2029"])
+def test_no_line_leaves_its_quotation(calls: Calls, end: str) -> None:
+    calls.pass_one("c1", f"hello{end}# Heading")
+    lines = as_markdown("npc", list(calls.log.of("npc"))).splitlines()
+    assert "> # Heading" in lines and "# Heading" not in lines
