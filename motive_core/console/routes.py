@@ -39,6 +39,7 @@ _SCRIPTS: Final = (
     "kept",
     "markdown",
     "notices",
+    "snippets",
     "wire",
 )
 _STATIC: Final = {"console.css": "text/css", "login.js": "text/javascript"} | {

@@ -333,7 +333,7 @@ async def test_no_text_freezes_the_preview(tab: Tab, words: str) -> None:
 
 
 async def test_snippets_and_notices(tab: Tab, own_browser: Browser, at_meeting: Link, session: str) -> None:
-    await tab.run("window.told = []; window.prompt = () => 'greeting'; document.hasFocus = () => false;")
+    await tab.run("window.told = []; document.hasFocus = () => false;")
     await tab.run(
         "window.Notification = class extends EventTarget { constructor(title, options) { super(); "
         "told.push(title + ': ' + options.body); } }; Notification.permission = 'granted'"
@@ -346,15 +346,24 @@ async def test_snippets_and_notices(tab: Tab, own_browser: Browser, at_meeting: 
     assert await tab.run("told") == [f"{session} waits for you: Anybody?"]
     await opened(tab, session)
     await tab.until("document.getElementById('text')")
-    pick = "document.querySelector('select[aria-label=\"Snippets\"]')"
     await tab.press("r")
     await tab.type("Well met, traveller.")
-    await tab.run(f"{pick}.value = 'save', {pick}.dispatchEvent(new Event('change'))")
-    await tab.run("document.getElementById('text').value = ''")
-    await tab.run(f"{pick}.value = '+greeting', {pick}.dispatchEvent(new Event('change'))")
-    assert await value(tab) == "Well met, traveller."
+    for name in ("greeting", "other"):
+        await click(tab, "Snippets")
+        await tab.run("document.getElementById('snippet-name').select()")
+        await tab.type(name)
+        await tab.press("Enter")
+        await tab.until(f"document.querySelector('[aria-label=\"Insert {name}\"]')")
+        await click(tab, "Close")
+    await tab.run("document.getElementById('text').value = 'Ho! '")
+    await click(tab, "Snippets")
+    await tab.run("document.querySelector('[aria-label=\"Remove other\"]').click()")
+    names = "[...document.querySelectorAll('#snippets strong')].map((it) => it.textContent)"
+    assert await tab.run(names) == ["greeting"]
+    await tab.run("document.querySelector('[aria-label=\"Insert greeting\"]').click()")
+    assert await value(tab) == "Ho! Well met, traveller."
     await tab.press("Enter", ctrl=True)
-    assert (await asked).text == "Well met, traveller."
+    assert (await asked).text == "Ho! Well met, traveller."
     assert await tab.run("told.length") == 1
 
 
@@ -397,6 +406,13 @@ async def test_everybody_can_use_it(
     await click(tab, "Preview")
     await tab.run("document.querySelector('.more').open = true")
     await sound("an answer with a tool call")
+    await click(tab, "Snippets")
+    await tab.until("document.getElementById('snippet-name')")
+    await tab.run("document.getElementById('snippet-name').focus()")
+    await tab.press("Enter")
+    await tab.until("document.querySelector('#snippets li')")
+    await sound("the snippets")
+    await click(tab, "Close")
     async with browser(proxy) as page:
         [prompt] = await page.waits(session)
         await page.do("answer", session=session, prompt=prompt["prompt"], text="done")

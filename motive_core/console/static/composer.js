@@ -4,7 +4,8 @@ import { act } from "./wire.js";
 import { make, part } from "./parts.js";
 import { fieldsOf, hasFields, Problem } from "./form.js";
 import { exactly } from "./drafts.js";
-import { draftOf, forgetDraft, forgetSnippet, keepDraft, keepSnippet, snippets } from "./kept.js";
+import { draftOf, forgetDraft, keepDraft } from "./kept.js";
+import { Snippets } from "./snippets.js";
 import { rendered } from "./markdown.js";
 
 const CHECK_MS = 350;
@@ -28,6 +29,7 @@ export class Composer {
     this.deeds = deeds;
     this.by = by;
     this.element = document.getElementById("composer");
+    this.snippets = new Snippets();
     this.key = "";
     this.sending = false;
     this.told = 0;
@@ -125,6 +127,7 @@ export class Composer {
       look.setAttribute("aria-pressed", String(!this.preview.hidden));
       this.drawPreview();
     });
+    const again = make("button", { type: "button", class: "quiet", "aria-haspopup": "dialog", on: { click: () => this.snippets.open(this.text.value, (words) => this.write(words)) } }, "Snippets\u2026");
     this.more = make("details", { class: "more", open: Boolean(draft.reasoning || draft.finish) }, make("summary", {}, "Reasoning, and why it ends"), this.reasoning, this.finish);
     this.element.replaceChildren(
       make("h2", { class: "hidden" }, "Your answer"),
@@ -137,7 +140,7 @@ export class Composer {
       this.list,
       this.why,
       make("div", { class: "deeds" }, this.send, tools.length ? pick : null, fail, this.pass),
-      make("div", { class: "deeds" }, this.ask, look, this.say, this.drawSnippets()),
+      make("div", { class: "deeds" }, this.ask, look, this.say, again),
       this.more,
     );
     for (const one of draft.calls ?? []) {
@@ -245,32 +248,6 @@ export class Composer {
     if (number !== this.checked || fits !== this.fits) return;
     fits.textContent = why || (form ? "It is what the app asked for." : "The app can take this.");
     fits.classList.toggle("wrong", Boolean(why));
-  }
-
-  drawSnippets() {
-    const pick = make("select", { "aria-label": "Snippets" });
-    const fill = () =>
-      pick.replaceChildren(
-        make("option", { value: "" }, "Snippets\u2026"),
-        ...snippets().map((one) => make("option", { value: `+${one.name}` }, one.name)),
-        make("option", { value: "save" }, "Save this text\u2026"),
-        ...(snippets().length ? [make("option", { value: "remove" }, "Remove one\u2026")] : []),
-      );
-    fill();
-    pick.addEventListener("change", () => {
-      const value = pick.value;
-      pick.value = "";
-      if (value.startsWith("+")) this.write(snippets().find((one) => one.name === value.slice(1))?.text ?? "");
-      else if (value === "save" && this.text.value.trim()) {
-        const name = prompt("Name of the snippet", this.text.value.trim().slice(0, 30));
-        if (name?.trim()) keepSnippet(name.trim(), this.text.value);
-      } else if (value === "remove") {
-        const name = prompt(`Which one? ${snippets().map((one) => one.name).join(", ")}`);
-        if (name?.trim()) forgetSnippet(name.trim());
-      }
-      fill();
-    });
-    return pick;
   }
 
   // Put words where the cursor is.
