@@ -162,7 +162,7 @@ export class Composer {
     if (draft) this.takeDraft(draft);
     else if (subject.draft) this.tellDraft("The real service has answered. Edit it, or let it go as it is.");
     const others = Object.entries(session.writing ?? {})
-      .filter(([prompt, who]) => prompt === subject.prompt && who !== this.by())
+      .filter(([prompt, who]) => prompt === subject.prompt && who !== this.self())
       .map(([, who]) => who);
     this.writers.textContent = others.length ? `${others.join(", ")} is writing an answer to this call.` : "";
     this.send.disabled = this.sending;
@@ -336,6 +336,11 @@ export class Composer {
       }
     }
     this.changed();
+  }
+
+  // What others are told that this person is called; one without a name is somebody for as long as they write.
+  self() {
+    return this.by() || (Date.now() - this.told < 20_000 ? "somebody" : "");
   }
 
   tellWriting() {

@@ -52,7 +52,7 @@ const deeds = {
 
 const list = new List({
   clock,
-  by: () => by.value.trim(),
+  by: () => composer.self(),
   open: (row) => {
     look({ session: row.session, prompt: "", call: list.kind === "calls" ? row.call : "" });
     pane("call");
