@@ -332,6 +332,22 @@ async def test_no_text_freezes_the_preview(tab: Tab, words: str) -> None:
     assert seconds < 10  # it was most of a minute for some
 
 
+async def test_who_has_no_name_is_not_told_of_their_own_writing(tab: Tab, at_meeting: Link, session: str) -> None:
+    app = Talker(at_meeting, "openai", session)
+    asked = app.start("Who?")
+    await opened(tab, session)
+    await tab.until("document.getElementById('text')")
+    await tab.run("(it => { it.value = ''; it.dispatchEvent(new Event('input')); })(document.getElementById('by'))")
+    await tab.press("r")
+    await tab.type("Me")
+    await tab.until("performance.getEntriesByType('resource').some((it) => it.name.endsWith('/writing'))")
+    await asyncio.sleep(0.5)  # the feed has told of it by then
+    assert "writ" not in await tab.run("document.querySelector('.answer .writes').textContent")
+    assert await tab.run("document.querySelectorAll('#rows .writes').length") == 0
+    await tab.press("Enter", ctrl=True)
+    assert (await asked).text == "Me"
+
+
 async def test_snippets_and_notices(tab: Tab, own_browser: Browser, at_meeting: Link, session: str) -> None:
     await tab.run("window.told = []; document.hasFocus = () => false;")
     await tab.run(

@@ -193,22 +193,6 @@ async def test_two_people_and_what_the_slower_one_is_told(
     own_browser.problems.clear()  # 401 of the door, 409 of the slower one
 
 
-async def test_who_has_no_name_is_not_told_of_their_own_writing(tab: Tab, at_meeting: Link, session: str) -> None:
-    app = Talker(at_meeting, "openai", session)
-    asked = app.start("Who?")
-    await opened(tab, session)
-    await tab.until("document.getElementById('text')")
-    await tab.run("(it => { it.value = ''; it.dispatchEvent(new Event('input')); })(document.getElementById('by'))")
-    await tab.press("r")
-    await tab.type("Me")
-    await tab.until("performance.getEntriesByType('resource').some((it) => it.name.endsWith('/writing'))")
-    await asyncio.sleep(0.5)  # the feed has told of it by then
-    assert "writ" not in await tab.run("document.querySelector('.answer .writes').textContent")
-    assert await tab.run("document.querySelectorAll('#rows .writes').length") == 0
-    await tab.press("Enter", ctrl=True)
-    assert (await asked).text == "Me"
-
-
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])
 async def test_nothing_is_cut_off(
     proxy: Proxy, at_meeting: Link, session: str, own_browser: Browser, *, width: int, dark: bool
