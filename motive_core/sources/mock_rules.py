@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -158,7 +159,8 @@ def _as_meant(written: str, text: str, schema: Mapping[str, object]) -> JsonValu
     if "string" in kinds or _SCALAR.fullmatch(text if kinds else written) is None:
         return text
     value: JsonValue = json.loads(text)
-    return value
+    # What is too large for a number would be written as one that no JSON has.
+    return text if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _instance(schema: object) -> JsonValue:
